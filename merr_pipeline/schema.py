@@ -1,0 +1,341 @@
+"""The contracts of the house: clips, reasons, and the row that each stage writes.
+
+This module imports nothing of ours, so every room may read it. The stage schemas below are what the
+annotation store holds; what a finished dataset holds is in ``dataset/columns.py``.
+
+Units: times end in ``_s`` (seconds on the clip's own clock, 0 at its first frame), levels in
+``_db``, pitch in ``_hz`` or ``_st`` (semitones), angles in ``_deg``. Boxes are pixels of the frame as
+it is shown (rotation applied), ``x`` and ``y`` at the top left. Missing is null, never 0 or -1.
+Numbers are float64 rounded to 1e-3 of their unit (`stage.rounded`), so that a row read back from
+disk is the row that was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NewType
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1.0"
+
+ClipId = NewType("ClipId", str)
+"""Made in `clips.manifest` alone; unique in a build, stable while the file keeps its place."""
+
+Row = dict[str, Any]
+"""One row of a stage table, or what will become one."""
+
+
+class MerrError(Exception):
+    """An error that the user can mend. Its text says what was found, wanted, and what to do."""
+
+
+class Status(StrEnum):
+    """How a stage ended for one clip."""
+
+    OK = "ok"  # measured; single fields may still be null
+    SKIPPED = "skipped"  # there was nothing to measure, and that is a fact about the clip
+    FAILED = "failed"  # there was something, and we could not measure it
+
+
+class Reason(StrEnum):
+    """Why a row is not ``ok``. These values are in the data: add, never rename."""
+
+    # the file
+    NOT_FOUND = "not_found"  # the manifest names a path that is not there
+    UNREADABLE = "unreadable"  # it is there, and may not be read
+    OUTSIDE_ROOT = "outside_root"  # the path leaves the input root
+    EMPTY_FILE = "empty_file"  # 0 bytes
+    NOT_MEDIA = "not_media"  # no container that we know, or a playlist
+    NO_VIDEO = "no_video"  # sound only
+    DECODE_ERROR = "decode_error"  # not one frame could be read, or most are broken
+    TOO_LONG = "too_long"  # over probe.max_duration_s
+    TOO_SMALL = "too_small"  # a side under probe.min_side_px
+    TOO_LARGE = "too_large"  # more pixels than probe.max_pixels
+    # the sound
+    NO_AUDIO_STREAM = "no_audio_stream"  # the file has no sound; silence is NO_SPEECH
+    AUDIO_DECODE_ERROR = "audio_decode_error"  # there is a sound stream, and it cannot be read
+    NO_SPEECH = "no_speech"  # sound without a detected voice
+    LITTLE_SPEECH = "little_speech"  # too little voiced speech to describe
+    NO_TRANSCRIPT = "no_transcript"  # no column, sidecar or embedded subtitle gives words
+    BAD_SIDECAR = "bad_sidecar"  # a sidecar is there, and cannot be read as subtitles
+    # the face
+    STILL = "still"  # one frame: nothing moves, nothing sounds
+    NO_FACE = "no_face"  # frames were read, none showed a face
+    NO_OPENFACE_CSV = "no_openface_csv"  # face.openface.csv_dir holds no CSV for this clip
+    TOOL_MISSING = "tool_missing"  # the face tool is not installed; merr doctor says how
+    TOOL_CRASHED = "tool_crashed"  # the face tool died twice on this clip
+    TOOL_TIMEOUT = "tool_timeout"  # the face tool ran out of its time for this clip
+    TOOL_OUTPUT_INVALID = "tool_output_invalid"  # the tool's table does not fit the clip
+    # the label and the texts
+    LABEL_UNDECIDED = "label_undecided"  # no source gave a label that is sure enough
+    LABEL_UNKNOWN = "label_unknown"  # the manifest's label is in no label space we were given
+    NO_EVIDENCE = "no_evidence"  # nothing was measured that a text could point to
+    UNGROUNDED = "ungrounded"  # the text claims what no evidence shows
+    # the run
+    UPSTREAM = "upstream"  # a stage that this one needs has no usable row
+    WORKER_CRASHED = "worker_crashed"  # the process that worked on this clip died twice
+    STAGE_ERROR = "stage_error"  # a fault in our code; detail holds its place
+    # the dataset
+    LOW_FACE_COVERAGE = "low_face_coverage"  # the main person is seen in too few frames
+    NO_WORDS_NO_VOICE = "no_words_no_voice"  # sound is there; neither words nor voice came of it
+    DUPLICATE_CONFLICT = "duplicate_conflict"  # the same bytes with different labels
+    SPLIT_CONFLICT = "split_conflict"  # joins groups that lie in two splits
+
+
+PASSES_WITH_TIME = frozenset({Reason.TOOL_TIMEOUT, Reason.TOOL_MISSING, Reason.WORKER_CRASHED})
+"""Failures that the next run tries again by itself; all others wait for ``--retry``."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One media file and what the user said of it.
+
+    The same bytes twice are one clip; the further places are in ``other_paths``.
+    """
+
+    clip_id: ClipId
+    path: Path  # absolute
+    media_path: str  # relative to the input root, with forward slashes
+    sha256: str  # of the file's bytes
+    other_paths: tuple[str, ...] = ()
+    label: str | None = None  # as the manifest spells it
+    transcript: str | None = None
+    language: str | None = None
+    speaker_id: str | None = None
+    source_id: str | None = None
+    licence: str | None = None
+    split: str | None = None
+
+
+def _struct(**fields: pa.DataType) -> pa.StructType:
+    return pa.struct([pa.field(name, kind) for name, kind in fields.items()])
+
+
+_text, _int, _float, _bool, _bytes = (
+    pa.string(),
+    pa.int32(),
+    pa.float64(),
+    pa.bool_(),
+    pa.binary(),
+)
+
+BOX = _struct(x=_float, y=_float, width=_float, height=_float)
+SPAN = _struct(start_s=_float, end_s=_float)
+SHOT = _struct(start_s=_float, end_s=_float, start_frame=_int, end_frame=_int)
+"""Half open: ``end_frame`` and ``end_s`` belong to the next shot (the last ends at the duration)."""
+SEGMENT = _struct(start_s=_float, end_s=_float, text=_text, speaker=_text, confidence=_float)
+PEAK = _struct(frame_index=_int, time_s=_float, score=_float, verdict=_text)
+EVIDENCE = _struct(
+    id=_text,
+    modality=_text,  # face | voice | words | scene | missing
+    text=_text,
+    time_s=_float,
+    value=_float,
+    scale=_text,
+    reliability=_text,
+)
+CUE = _struct(evidence_id=_text, reading=_text)
+CANDIDATE = _struct(label=_text, score=_float, source=_text)
+
+ROW_HEAD: tuple[pa.Field, ...] = (
+    pa.field("clip_id", _text, nullable=False),
+    pa.field("input_key", _text, nullable=False),
+    pa.field("row_hash", _text, nullable=False),
+    pa.field("status", _text, nullable=False),
+    pa.field("reason", _text),
+    pa.field("detail", _text),
+)
+"""Stands before the payload of every stage table; filled by the pipeline, but for the last three."""
+
+
+def _stage(**payload: pa.DataType) -> pa.Schema:
+    return pa.schema([*ROW_HEAD, *(pa.field(name, kind) for name, kind in payload.items())])
+
+
+PROBE = _stage(
+    kind=_text,  # video | still
+    container=_text,
+    video_codec=_text,
+    duration_s=_float,
+    fps=_float,  # mean rate: (frames - 1) / (last time - first time)
+    width=_int,
+    height=_int,
+    rotation_deg=_int,
+    frame_count=_int,  # frames that decode
+    frame_times_s=pa.list_(_float),
+    broken_frames=_int,  # frames lost to decode errors
+    has_sound=_bool,
+    sound_codec=_text,
+    sound_rate_hz=_int,
+    sound_channels=_int,
+    subtitle_streams=_int,
+    shots=pa.list_(SHOT),
+    brightness=_float,  # mean luma, 0..1
+    contrast=_float,  # mean over frames of the luma SD, 0..1
+    dark_share=_float,  # share of frames with a mean luma under .2
+    motion=_float,  # mean |luma difference| of neighbouring frames inside shots, 0..1
+    bars=_struct(top=_int, bottom=_int, left=_int, right=_int),  # black borders, pixels
+)
+
+PROSODY = _struct(
+    f0_median_hz=_float,
+    f0_sd_st=_float,
+    contour_st=_float,  # median of the last quarter minus the first
+    voiced_s=_float,
+    octave_outlier_share=_float,
+    rate_syll_s=_float,  # from syllable nuclei; the transcript's own rate is made in tone
+    effort_db=_float,  # alpha ratio of voiced frames
+    hnr_db=_float,
+    loudness_lufs=_float,
+    level_dbfs=_float,
+    snr_db=_float,
+    snr_method=_text,  # gaps | quiet_frames
+)
+
+VOICE = _stage(
+    duration_s=_float,
+    segments=pa.list_(SPAN),  # speech, by voice activity detection with hysteresis
+    speech_s=_float,
+    vad_max=_float,  # highest speech probability seen
+    speech_uncertain=_bool,  # sound that is no clear speech: crying, shouting, music
+    pauses=pa.list_(_float),  # seconds, gaps between segments of at least .25 s
+    prosody=PROSODY,
+    flags=pa.list_(_text),
+)
+
+TRANSCRIPT = _stage(
+    transcript=_text,
+    transcript_source=_text,  # manifest | sidecar | embedded | asr
+    text_language=_text,
+    segments=pa.list_(SEGMENT),
+    flags=pa.list_(_text),
+)
+
+AU_TRACE = _struct(
+    au=_text,  # "AU12"
+    reliability=_text,  # moderate | low (unsupported AUs have no trace)
+    value=pa.list_(_float),  # one per frame of the track, null where not seen
+    absolute=pa.list_(_float),  # without the track's baseline, where the tool has that; else null
+)
+TRACK = _struct(
+    track=_int,
+    shot=_int,  # index into probe.shots; a track never crosses a cut
+    frame_index=pa.list_(_int),  # frames of the probe, in order; gaps where the face was not seen
+    time_s=pa.list_(_float),
+    box=pa.list_(BOX),
+    confidence=pa.list_(_float),
+    pitch_deg=pa.list_(_float),  # up positive
+    yaw_deg=pa.list_(_float),  # to the viewer's right positive
+    roll_deg=pa.list_(_float),
+    action_units=pa.list_(AU_TRACE),
+)
+
+FACE = _stage(
+    face_tool=_text,
+    tool_version=_text,
+    au_scale=_text,  # intensity_0_5 | probability | proxy_0_5
+    tracks=pa.list_(TRACK),
+    face_count=_int,  # most faces seen in one frame
+    flags=pa.list_(_text),
+)
+
+MOMENT = _stage(
+    main_person=_struct(track=_int, score=_float, speaking=_float, sure=_float),
+    shot=_int,
+    face_coverage=_float,  # share of the frames of that shot in which the main person is seen
+    head_pose=_struct(pitch_deg=_float, yaw_deg=_float, roll_deg=_float),  # at the peak
+    face_track=pa.list_(_struct(time_s=_float, box=BOX, confidence=_float)),
+    action_units=pa.list_(
+        _struct(
+            au=_text,
+            name=_text,
+            value_at_peak=_float,
+            mean=_float,
+            max=_float,
+            onset_s=_float,
+            offset_s=_float,
+            reliability=_text,
+        )
+    ),
+    au_series=_struct(
+        time_s=pa.list_(_float),
+        values=pa.list_(_struct(au=_text, value=pa.list_(_float))),
+    ),
+    peaks=pa.list_(PEAK),
+    peak_frame_index=_int,
+    peak_time_s=_float,
+    peak_score=_float,
+    peak_verdict=_text,  # clear | weak | none
+    peak_frame=_bytes,  # JPEG, at most 448 px on the long side
+    face_crop=_bytes,  # JPEG, 224 x 224
+    flags=pa.list_(_text),
+)
+
+TONE = _stage(
+    tone=_text,  # a sentence fragment that reads after "the voice: ", without a full stop
+    tone_source=_text,  # prosody_rules | audio_model
+    words=pa.list_(_struct(feature=_text, word=_text, value=_float, unit=_text)),
+    arousal=_float,
+    arousal_word=_text,
+    rate_syll_s=_float,
+    rate_source=_text,  # transcript | nuclei
+    cautions=pa.list_(_text),
+)
+
+SCENE_FACTS = _struct(
+    shot_scale=_text,
+    faces_in_view=_int,
+    facing=_text,
+    position=_text,
+    light=_text,
+    motion=_text,
+    colour=_text,
+    cuts=_int,
+    face_height_share=_float,
+    brightness=_float,
+    motion_value=_float,
+    saturation=_float,
+)
+
+SCENE = _stage(
+    scene=_text,
+    scene_source=_text,  # measured_facts | vision_model
+    scene_facts=SCENE_FACTS,
+)
+
+LABEL = _stage(
+    label_space=_text,
+    label=_text,  # null when undecided
+    label_source=_text,  # manifest | au_rules | llm_blind | review
+    label_confidence=_float,
+    label_candidates=pa.list_(CANDIDATE),
+    open_labels=pa.list_(_text),
+)
+
+FINE = _stage(
+    evidence=pa.list_(EVIDENCE),
+    cues=pa.list_(CUE),
+    conflicts=pa.list_(_text),
+    fine_caption=_text,
+    text_source=_text,  # composer | text_model
+    grounding=_float,  # share of claims that point to evidence, 0..1
+    llm_label=_text,
+    llm_agrees=_bool,
+    flags=pa.list_(_text),
+)
+
+STAGE_SCHEMAS: dict[str, pa.Schema] = {
+    "probe": PROBE,
+    "voice": VOICE,
+    "transcript": TRANSCRIPT,
+    "face": FACE,
+    "moment": MOMENT,
+    "tone": TONE,
+    "scene": SCENE,
+    "label": LABEL,
+    "fine": FINE,
+}
+"""In the order in which the pipeline runs them."""

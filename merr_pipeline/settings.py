@@ -1,0 +1,327 @@
+"""One typed tree of settings, filled by profile, environment and ``--set``, in that order.
+
+A profile is a YAML file in ``profiles/``. ``MERR_FACE__TOOL=openface`` sets ``face.tool`` from the
+environment; ``--set face.tool=openface`` does so on the command line and wins. A key that does not
+exist is refused with the nearest one that does.
+
+Thresholds that carry knowledge of the field (tone words, emotion rules, Action Unit tiers) are not
+here but in ``annotation_templates/``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from merr_pipeline.schema import MerrError
+
+PROFILES = Path(__file__).parent / "profiles"
+ENVIRONMENT_PREFIX = "MERR_"
+
+
+class SettingsError(MerrError):
+    """A setting that does not exist, or has a value that cannot be."""
+
+
+class Section(BaseModel):
+    """Closed and frozen: a misspelt key is refused, a worker cannot change a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ProbeSettings(Section):
+    """What is accepted as a clip, and when two frames are two shots (``probe``)."""
+
+    max_duration_s: float = Field(600.0, gt=0, description="Longer media is refused.")
+    min_side_px: int = Field(32, ge=1, description="A shorter side is refused.")
+    max_pixels: int = Field(7680 * 4320, ge=1, description="More pixels a frame are refused.")
+    cut_ratio: float = Field(
+        3.0, gt=1, description="A cut changes this many times more than the frames around it."
+    )
+    cut_min_change: float = Field(
+        0.08, ge=0, le=1, description="Mean luma change (0..1) under which nothing is a cut."
+    )
+    min_shot_s: float = Field(0.2, ge=0, description="Cuts nearer to each other are one.")
+
+
+class VoiceSettings(Section):
+    """Voice activity and pitch search (``voice``)."""
+
+    vad_on: float = Field(0.5, ge=0, le=1, description="Speech begins at this probability.")
+    vad_off: float = Field(0.35, ge=0, le=1, description="Speech ends below this probability.")
+    min_speech_s: float = Field(0.1, ge=0, description="Shorter bursts are no speech.")
+    bridge_gap_s: float = Field(0.2, ge=0, description="Shorter gaps do not break speech.")
+    min_pause_s: float = Field(0.25, ge=0, description="A gap of this length is a pause.")
+    pitch_floor_hz: float = Field(75.0, gt=0, description="Lowest pitch searched.")
+    pitch_ceiling_hz: float = Field(600.0, gt=0, description="Highest pitch searched.")
+
+
+class TranscriptSettings(Section):
+    """Where words may come from (``transcript``); the first source that has any wins."""
+
+    sources: tuple[Literal["manifest", "sidecar", "embedded"], ...] = Field(
+        ("manifest", "sidecar", "embedded"), description="Sources in order of trust."
+    )
+    prefer_language: str | None = Field(
+        None, description="Language of the embedded track to take when there are several."
+    )
+
+
+class FacemeshSettings(Section):
+    """The facemesh tool (``face.facemesh``)."""
+
+    rate_hz: float | None = Field(
+        None, gt=0, description="Frames a second to measure; null measures every frame."
+    )
+    max_faces: int = Field(3, ge=1, le=10, description="Faces tracked at once.")
+    min_detector_score: float = Field(
+        0.6, ge=0, le=1, description="Score at which the second detector confirms a mesh."
+    )
+    min_overlap: float = Field(
+        0.3, ge=0, le=1, description="IoU of mesh and detector box that confirms a mesh."
+    )
+    max_yaw_deg: float = Field(35.0, gt=0, description="Beyond it no Action Unit is measured.")
+    max_gap_s: float = Field(0.3, ge=0, description="A longer gap begins a new track.")
+
+
+class OpenFaceSettings(Section):
+    """OpenFace in its form of CSVs already made (``face.openface``)."""
+
+    csv_dir: Path | None = Field(None, description="Folder with <clip_id>.csv or <stem>.csv.")
+    min_confidence: float = Field(0.8, ge=0, le=1, description="Rows below it are not seen.")
+
+
+class FaceSettings(Section):
+    """Which program measures faces (``face``)."""
+
+    tool: Literal["facemesh", "openface"] = Field("facemesh", description="The face tool.")
+    timeout_s: float = Field(300.0, gt=0, description="Time limit for one clip.")
+    facemesh: FacemeshSettings = FacemeshSettings()
+    openface: OpenFaceSettings = OpenFaceSettings()
+
+
+class MomentSettings(Section):
+    """Who is looked at, and when (``moment``)."""
+
+    rule: Literal["emotion_aus", "paper", "all_aus"] = Field(
+        "emotion_aus",
+        description="What is summed: emotion-relevant supported AUs, the clip's most frequent AUs "
+        "(Emotion-LLaMA), or all measured AUs but blinks.",
+    )
+    smoothing_s: float = Field(0.2, ge=0, description="Width of the moving average of the score.")
+    edge_frames: int = Field(2, ge=0, description="Frames at either end of a shot left out.")
+    min_gap_s: float = Field(0.5, gt=0, description="Two peaks closer than this count as one.")
+    clear_strength: float = Field(2.0, gt=0, description="Robust z at which a peak is clear.")
+    weak_strength: float = Field(1.2, gt=0, description="Robust z under which there is no peak.")
+    max_peaks: int = Field(5, ge=1, description="Peaks kept, strongest first.")
+    frame_side_px: int = Field(448, ge=64, description="Long side of the peak picture, at most.")
+    crop_side_px: int = Field(224, ge=64, description="Side of the square face picture.")
+    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of the pictures.")
+
+
+class ToneSettings(Section):
+    """The voice in words (``tone``); words and thresholds are in ``tone_words.yaml``."""
+
+    tempo_from: Literal["transcript", "nuclei"] = Field(
+        "transcript", description="Where syllables are counted when there is a transcript."
+    )
+
+
+class LabelSettings(Section):
+    """The emotion label (``label``); spaces and rules are in ``annotation_templates/``."""
+
+    space: str = Field("merr9", description="Label space of label_spaces.yaml.")
+    sources: tuple[Literal["manifest", "au_rules"], ...] = Field(
+        ("manifest", "au_rules"), description="Sources in order of trust."
+    )
+    min_confidence: float = Field(
+        0.35, ge=0, le=1, description="AU rules abstain below this confidence."
+    )
+    min_margin: float = Field(
+        0.05, ge=0, le=1, description="AU rules abstain when the runner-up is nearer than this."
+    )
+
+
+class FineSettings(Section):
+    """The reasoning text (``fine``)."""
+
+    max_words: int = Field(120, ge=20, le=180, description="The reference trainer cuts at 200.")
+
+
+class DatasetSettings(Section):
+    """What a finished dataset holds (``dataset``)."""
+
+    require_face_coverage: float = Field(
+        0.3, ge=0, le=1, description="Share of a shot's frames that must show the main person."
+    )
+    require_words_or_voice: bool = Field(
+        True, description="A clip with sound needs words or a voice; stills and mute clips do not."
+    )
+    split_shares: tuple[float, float, float] = Field(
+        (0.9, 0.05, 0.05), description="Shares of train, validation and test, by groups."
+    )
+    seed: int = Field(0, description="Draws the splits.")
+    clips_per_shard: int = Field(2000, ge=1, description="Shards double when they grow past it.")
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> DatasetSettings:
+        if min(self.split_shares) < 0 or abs(sum(self.split_shares) - 1) > 1e-6:
+            raise ValueError("split_shares must be three shares >= 0 that sum to 1")
+        return self
+
+
+class EngineSettings(Section):
+    """How the work is spread (``engine``); nothing here changes a byte of the result."""
+
+    workers: int | None = Field(None, ge=1, description="Processes; null takes one per CPU.")
+    batch_size: int = Field(16, ge=1, description="Clips a worker takes at a time.")
+
+
+class Settings(Section):
+    """Everything that shapes a build. ``merr config`` prints it."""
+
+    profile: str = Field("embedded", description="Name of the profile this was filled from.")
+    templates: Path | None = Field(
+        None, description="Folder with your own versions of files of annotation_templates/."
+    )
+    probe: ProbeSettings = ProbeSettings()
+    voice: VoiceSettings = VoiceSettings()
+    transcript: TranscriptSettings = TranscriptSettings()
+    face: FaceSettings = FaceSettings()
+    moment: MomentSettings = MomentSettings()
+    tone: ToneSettings = ToneSettings()
+    label: LabelSettings = LabelSettings()
+    fine: FineSettings = FineSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    engine: EngineSettings = EngineSettings()
+
+
+def profile_names() -> list[str]:
+    """The shipped profiles, sorted."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def load_settings(
+    profile: str = "embedded",
+    overrides: Iterable[str] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Fill the tree: defaults, then the profile, then ``MERR_*``, then ``key=value`` overrides.
+
+    ``profile`` is a shipped name or the path of a YAML file of your own.
+
+    Raises:
+        SettingsError: unknown profile, unknown key (the nearest known one is named), bad value.
+    """
+    values = _read_profile(profile)
+    for key, value in [*_from_environment(environment), *map(_split_override, overrides)]:
+        _put(values, key, value)
+    values["profile"] = Path(profile).stem
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def _read_profile(profile: str) -> dict[str, Any]:
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+    if not path.is_file():
+        raise SettingsError(
+            f"profile {profile!r} does not exist.\n"
+            f"Shipped profiles: {', '.join(profile_names())}; or give the path of a .yaml file."
+        )
+    values = yaml.safe_load(path.read_text("utf-8")) or {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"profile {path} must be a mapping of settings.")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any]]:
+    found = []
+    for name, value in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            found.append((key, _parse(value)))
+    return found
+
+
+def _split_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {text}: write it as key=value, e.g. --set face.tool=openface.")
+    return key.strip(), _parse(value)
+
+
+def _parse(value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for name in sections:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"{key}: {name} is a value, not a section.")
+        values = inner
+    values[last] = value
+
+
+def known_keys() -> list[str]:
+    """Every setting as its dotted key, in the order of the tree."""
+    return list(_keys(Settings, ""))
+
+
+def _keys(section: type[BaseModel], prefix: str) -> Iterable[str]:
+    for name, info in section.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def describe_keys() -> list[tuple[str, str, str]]:
+    """``(key, type, description)`` of every setting; `merr config` shows them."""
+    return list(_descriptions(Settings, ""))
+
+
+def _descriptions(section: type[BaseModel], prefix: str) -> Iterable[tuple[str, str, str]]:
+    for name, info in section.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _descriptions(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _type_name(kind), info.description or ""
+
+
+def _type_name(kind: Any) -> str:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " | ".join(str(part) for part in parts)
+    if origin in (Union, types.UnionType):
+        return " | ".join("null" if p is type(None) else _type_name(p) for p in parts)
+    if origin is tuple:
+        return "list of " + _type_name(parts[0])
+    return "path" if kind is Path else getattr(kind, "__name__", str(kind))
+
+
+def _explain(error: ValidationError) -> str:
+    return "\n".join(_explain_one(dict(item)) for item in error.errors())
+
+
+def _explain_one(item: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{key} = {item.get('input')!r}: {item['msg']}"
+    near = difflib.get_close_matches(key, [*known_keys(), *Settings.model_fields], n=1, cutoff=0.0)
+    return f"{key} is not a setting. Did you mean {near[0]}? `merr config` lists them all."

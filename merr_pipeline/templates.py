@@ -1,0 +1,66 @@
+"""Knowledge that is data: phrases, rules, thresholds and prompts of ``annotation_templates/``.
+
+A user's own folder (setting ``templates``) is looked at first, file by file; what it lacks is read
+from the shipped folder. Each file carries the hash of its content, which enters the fingerprint of
+every stage that reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from merr_pipeline.schema import MerrError
+
+_PACKAGE = Path(__file__).parent
+
+
+def shipped_folder() -> Path:
+    """``annotation_templates`` in the wheel, or at the root of the checkout."""
+    inside = _PACKAGE / "annotation_templates"
+    return inside if inside.is_dir() else _PACKAGE.parent / "annotation_templates"
+
+
+@dataclass(frozen=True)
+class Template:
+    """One file of ``annotation_templates``: its text, the YAML in it, and its content hash."""
+
+    name: str
+    text: str
+    sha256: str
+
+    @property
+    def data(self) -> Any:
+        """The YAML of the file, parsed anew at each call so that no caller changes another's."""
+        return yaml.safe_load(self.text)
+
+
+def load_template(name: str, folder: Path | None = None) -> Template:
+    """Read ``name`` (with its suffix) from the user's folder, else from the shipped one.
+
+    Raises:
+        MerrError: the file is in neither, or is no valid YAML.
+    """
+    for place in filter(None, (folder, shipped_folder())):
+        path = place / name
+        if path.is_file():
+            return _read(path, name)
+    raise MerrError(
+        f"template {name} is not in {folder or shipped_folder()}.\n"
+        "`merr config` shows the templates folder in use; unset `templates` to use the shipped one."
+    )
+
+
+def _read(path: Path, name: str) -> Template:
+    raw = path.read_bytes()
+    template = Template(name, raw.decode("utf-8"), hashlib.sha256(raw).hexdigest())
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            yaml.safe_load(template.text)
+        except yaml.YAMLError as error:
+            raise MerrError(f"template {path} is not valid YAML: {error}") from error
+    return template
