@@ -4,8 +4,8 @@ This module imports nothing of ours, so every room may read it. The stage schema
 annotation store holds; what a finished dataset holds is in ``dataset/columns.py``.
 
 Units: times end in ``_s`` (seconds on the clip's own clock, 0 at its first frame), levels in
-``_db``, pitch in ``_hz`` or ``_st`` (semitones), angles in ``_deg``. Boxes are pixels of the frame as
-it is shown (rotation applied), ``x`` and ``y`` at the top left. Missing is null, never 0 or -1.
+``_db``, pitch in ``_hz`` or ``_st`` (semitones), angles in ``_deg``. Boxes are pixels of the frame
+as it is shown (rotation applied), ``x`` and ``y`` at the top left. Missing is null, never 0 or -1.
 Numbers are float64 rounded to 1e-3 of their unit (`stage.rounded`), so that a row read back from
 disk is the row that was written.
 """
@@ -125,7 +125,7 @@ _text, _int, _float, _bool, _bytes = (
 BOX = _struct(x=_float, y=_float, width=_float, height=_float)
 SPAN = _struct(start_s=_float, end_s=_float)
 SHOT = _struct(start_s=_float, end_s=_float, start_frame=_int, end_frame=_int)
-"""Half open: ``end_frame`` and ``end_s`` belong to the next shot (the last ends at the duration)."""
+"""Half open: ``end_frame``, ``end_s`` belong to the next shot (the last ends at the duration)."""
 SEGMENT = _struct(start_s=_float, end_s=_float, text=_text, speaker=_text, confidence=_float)
 PEAK = _struct(frame_index=_int, time_s=_float, score=_float, verdict=_text)
 EVIDENCE = _struct(
@@ -148,7 +148,7 @@ ROW_HEAD: tuple[pa.Field, ...] = (
     pa.field("reason", _text),
     pa.field("detail", _text),
 )
-"""Stands before the payload of every stage table; filled by the pipeline, but for the last three."""
+"""Stands before the payload of every stage table. The stage fills the last three."""
 
 
 def _stage(**payload: pa.DataType) -> pa.Schema:

@@ -35,12 +35,12 @@ class NotOk(Exception):  # noqa: N818 - it ends a clip's turn in a stage; it is 
 
 
 def skip(reason: Reason, detail: str = "", payload: Row | None = None) -> NotOk:
-    """There is nothing to measure here: ``raise skip(Reason.NO_SPEECH)``."""
+    """There is nothing to measure here; to be raised."""
     return NotOk(Status.SKIPPED, reason, detail, payload)
 
 
 def fail(reason: Reason, detail: str = "", payload: Row | None = None) -> NotOk:
-    """There is something to measure, and it went wrong: ``raise fail(Reason.DECODE_ERROR)``."""
+    """There is something to measure, and it went wrong; to be raised."""
     return NotOk(Status.FAILED, reason, detail, payload)
 
 
