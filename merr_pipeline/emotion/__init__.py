@@ -1,0 +1,1 @@
+"""What emotions are called, what faces do, and which label a clip gets."""

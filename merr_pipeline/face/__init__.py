@@ -1,0 +1,1 @@
+"""Faces: which are seen, where, and what they do (the `face` stage)."""

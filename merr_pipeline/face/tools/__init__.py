@@ -1,0 +1,1 @@
+"""The programs that measure faces, and how they are installed and driven."""
