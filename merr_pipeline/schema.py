@@ -110,6 +110,17 @@ class Clip:
     split: str | None = None
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """An input that never became a clip, with the reason; it ends in ``rejected``."""
+
+    clip_id: ClipId
+    media_path: str
+    reason: Reason
+    detail: str
+    stage: str = "manifest"
+
+
 def _struct(**fields: pa.DataType) -> pa.StructType:
     return pa.struct([pa.field(name, kind) for name, kind in fields.items()])
 

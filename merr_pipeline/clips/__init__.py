@@ -1,0 +1,1 @@
+"""What comes in: the list of clips, and what each of them is."""

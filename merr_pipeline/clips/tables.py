@@ -1,0 +1,136 @@
+"""Tables of clips: CSV, JSONL or Parquet, with our columns or with those of a known dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from merr_pipeline.schema import MerrError
+from merr_pipeline.templates import load_template
+
+COLUMNS = (
+    "clip_id",
+    "path",
+    "label",
+    "transcript",
+    "language",
+    "speaker_id",
+    "source_id",
+    "licence",
+    "split",
+)
+
+
+class ManifestError(MerrError):
+    """The table as a whole cannot be read as a manifest."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a foreign table reads as a manifest (``--map`` and ``--preset``)."""
+
+    names: Mapping[str, str] = field(default_factory=dict)  # theirs -> ours
+    formats: Mapping[str, str] = field(default_factory=dict)  # ours -> "{Theirs}_{Others}"
+    constants: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read_columns(mapping: str = "", preset: str = "", templates: Path | None = None) -> Columns:
+    """``--preset meld`` and ``--map name=clip_id,discrete=label``; the map wins.
+
+    Raises:
+        ManifestError: no such preset, or a map to a column that we do not have.
+    """
+    columns = _preset(preset, templates) if preset else Columns()
+    names = dict(columns.names)
+    for pair in filter(None, (part.strip() for part in mapping.split(","))):
+        theirs, equals, ours = (text.strip() for text in pair.partition("="))
+        if not equals or ours not in COLUMNS:
+            raise ManifestError(
+                f"--map {pair}: write theirs=ours, where ours is one of {', '.join(COLUMNS)}."
+            )
+        names = {key: value for key, value in names.items() if value != ours}
+        names[theirs] = ours
+    return replace(columns, names=names)
+
+
+def _preset(name: str, templates: Path | None) -> Columns:
+    presets = load_template("manifest_presets.yaml", templates).data
+    if name not in presets:
+        raise ManifestError(f"--preset {name} is not known; there are {', '.join(presets)}.")
+    entry = presets[name]
+    return Columns(
+        names=entry.get("columns", {}),
+        formats=entry.get("formats", {}),
+        constants=entry.get("constants", {}),
+        values=entry.get("values", {}),
+    )
+
+
+def read_rows(path: Path, columns: Columns) -> list[dict[str, Any]]:
+    """The rows of a manifest in our columns; cells are text, blank ones are absent.
+
+    Raises:
+        ManifestError: the table cannot be read, or names neither paths nor ids.
+    """
+    table = _read_table(path)
+    rows = [_translate(row, columns) for row in table.to_dict("records")]
+    if rows and not any(row.get("path") or row.get("clip_id") for row in rows):
+        raise ManifestError(
+            f"{path} has neither a path nor a clip_id column; it has "
+            f"{', '.join(map(str, table.columns))}.\n"
+            "Say which is which with --map, e.g. --map file=path,emotion=label."
+        )
+    return rows
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ManifestError(f"manifest {path} is not a file.")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix.lower() in {".jsonl", ".ndjson"}:
+            return pd.read_json(path, lines=True, dtype=False)
+        return _read_csv(path)
+    except (ValueError, OSError) as error:
+        raise ManifestError(f"manifest {path} cannot be read: {error}") from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Text of every cell as it stands, in UTF-8 (with or without a mark) or GB 18030."""
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ManifestError(f"manifest {path} is neither UTF-8 nor GB 18030; save it as UTF-8.")
+
+
+def _translate(row: Mapping[Any, Any], columns: Columns) -> dict[str, Any]:
+    """One row of their table in our columns; blank cells are absent."""
+    theirs = {str(name): _cell(value) for name, value in row.items()}
+    ours = {name: value for name, value in theirs.items() if name in COLUMNS}
+    ours.update({columns.names[name]: theirs[name] for name in theirs if name in columns.names})
+    for name, pattern in columns.formats.items():
+        try:
+            ours[name] = pattern.format_map(theirs)
+        except KeyError as missing:
+            raise ManifestError(f"the preset needs the column {missing}.") from missing
+    ours.update(columns.constants)
+    for name, values in columns.values.items():
+        if ours.get(name) is not None:
+            ours[name] = values.get(str(ours[name]), ours[name])
+    return {name: value for name, value in ours.items() if value not in (None, "")}
+
+
+def _cell(value: Any) -> str | None:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():  # an id that a reader took for a number
+        return str(int(value))
+    return str(value).strip() or None
