@@ -1,0 +1,169 @@
+"""Frames in the order in which they are shown, with their own times, turned upright."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from merr_pipeline.media.container import Lost, decode, open_media, packets, video_stream
+from merr_pipeline.schema import Reason
+from merr_pipeline.stage import fail, skip
+
+Pixels = Literal["luma", "gray", "rgb24", "bgr24"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame, turned the way it is shown.
+
+    ``index`` counts decoded frames from 0. ``time_s`` is seconds since the first frame.
+    ``duration_s`` is how long the file says it is shown, if it does. ``image`` is uint8, height x
+    width for ``gray`` and ``luma``, else height x width x 3. ``turn`` is what was done to it.
+    """
+
+    index: int
+    time_s: float
+    image: np.ndarray
+    duration_s: float | None
+    turn: Turn
+    luma_range: tuple[int, int]  # black and white in a ``luma`` image; (0, 255) for the others
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a stored picture becomes the shown one: quarter turns clockwise, then a mirror."""
+
+    clockwise_deg: int = 0
+    mirrored: bool = False
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The shown picture (a copy only where it changes something)."""
+        if self == Turn():
+            return image
+        turned = np.rot90(image, -self.clockwise_deg // 90)
+        return np.ascontiguousarray(turned[:, ::-1] if self.mirrored else turned)
+
+
+class Frames(Iterator[Frame]):
+    """The frames of a clip, one after another; `lost` counts what had to be left out so far."""
+
+    def __init__(self, path: Path, pixels: Pixels, until_frame: int | None) -> None:
+        self.lost = Lost()
+        self._frames = _read_frames(path, pixels, until_frame, self.lost)
+
+    @property
+    def broken_frames(self) -> int:
+        """Frames lost to decode errors so far."""
+        return self.lost.broken
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Close the file before the last frame is read."""
+        self._frames.close()
+
+
+def read_frames(path: Path, pixels: Pixels = "gray", until_frame: int | None = None) -> Frames:
+    """Yield the frames of a clip in the order they are shown, up to index ``until_frame`` included.
+
+    A picture is a clip of one frame. Frames that cannot be decoded are counted, not raised.
+    ``gray`` is luma from 0 to 255. ``luma`` is the stored plane as it is, which costs nothing:
+    see `Frame.luma_range`.
+
+    Raises:
+        NotOk: as `open_media`; skipped with ``NO_VIDEO`` when there is nothing to see, failed with
+            ``DECODE_ERROR`` when not one frame can be decoded. Raised at the first ``next``.
+    """
+    return Frames(path, pixels, until_frame)
+
+
+def _read_frames(
+    path: Path, pixels: Pixels, until_frame: int | None, lost: Lost
+) -> Generator[Frame]:
+    last = math.inf if until_frame is None else until_frame
+    with open_media(path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise skip(Reason.NO_VIDEO)
+        if stream.codec_context is None:
+            raise fail(Reason.DECODE_ERROR, "no decoder for this video codec")
+        clock, turn = _Clock(stream, lost), None
+        index = 0
+        for packet in packets(container, [stream], lost):
+            for decoded in decode(packet, lost):
+                if index > last:
+                    return
+                turn = turn or _turn(decoded)
+                yield _frame(decoded, index, clock.time_s(decoded), pixels, turn)
+                index += 1
+        if index == 0:
+            raise fail(Reason.DECODE_ERROR, f"{lost.broken} broken packets")
+
+
+class _Clock:
+    """Times of frames since the first; a frame without a later time than the last gets one."""
+
+    def __init__(self, stream: Any, lost: Lost) -> None:
+        rate = stream.average_rate or stream.guessed_rate or 25
+        self._step_s, self._lost = float(1 / rate), lost
+        self._zero_s: float | None = None
+        self._last_s = -math.inf
+
+    def time_s(self, decoded: Any) -> float:
+        raw_s = decoded.time
+        if self._zero_s is None:
+            self._zero_s = raw_s or 0.0
+            self._lost.guessed_times += raw_s is None
+            self._last_s = 0.0
+            return 0.0
+        if raw_s is None or raw_s - self._zero_s <= self._last_s:
+            self._lost.guessed_times += 1
+            self._last_s += self._step_s
+        else:
+            self._last_s = raw_s - self._zero_s
+        return self._last_s
+
+
+def _frame(decoded: Any, index: int, time_s: float, pixels: Pixels, turn: Turn) -> Frame:
+    duration_s = decoded.duration * decoded.time_base if decoded.duration else None
+    if pixels == "luma":
+        image, luma_range = _luma(decoded)
+    else:
+        image, luma_range = decoded.to_ndarray(format=pixels), (0, 255)
+    seconds = None if duration_s is None else float(duration_s)
+    return Frame(index, time_s, turn.apply(image), seconds, turn, luma_range)
+
+
+PLANES_OF_LUMA = ("yuv4", "yuvj4", "yuva4", "nv12", "nv21", "nv16", "nv24", "gray")
+
+
+def _luma(decoded: Any) -> tuple[np.ndarray, tuple[int, int]]:
+    """The stored luma, where it is a plane of bytes; otherwise a conversion to gray."""
+    name, plane = decoded.format.name, decoded.planes[0]
+    if not name.startswith(PLANES_OF_LUMA) or decoded.format.components[0].bits != 8:
+        return decoded.to_ndarray(format="gray"), (0, 255)
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    full = name.startswith(("yuvj", "gray")) or decoded.color_range == 2
+    return rows[: decoded.height, : decoded.width], (0, 255) if full else (16, 235)
+
+
+def _turn(decoded: Any) -> Turn:
+    """The turn and mirror of the frame's display matrix; it holds for the whole clip."""
+    try:
+        side_data = decoded.side_data
+    except ValueError:  # PyAV 18 does not know the EXIF block of pictures; it knows their turn
+        return Turn(round(-decoded.rotation / 90) % 4 * 90)
+    if "DISPLAYMATRIX" not in {item.type.name for item in side_data}:
+        return Turn()
+    matrix = np.frombuffer(side_data["DISPLAYMATRIX"], np.int32)
+    a, b, c, d = (float(matrix[place]) for place in (0, 1, 3, 4))
+    mirrored = a * d < b * c
+    if mirrored:  # the mirror is applied last, so it is undone first
+        a = -a
+    return Turn(round(math.degrees(math.atan2(b, a)) / 90) % 4 * 90, mirrored)
