@@ -1,0 +1,218 @@
+"""Emotion rules: how well a set of Action Units goes with each label.
+
+The knowledge is in ``annotation_templates/emotion_rules.yaml``, whose head explains the score; this
+module reads it and does the sums. It knows nothing of label spaces and of clips.
+
+    rules = load_rules(table, settings.templates)
+    rules.scores(seen, "intensity_0_5")      # {"angry": 0.71, "sad": 0.33}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from merr_pipeline.emotion.facs import ActionUnitTable, Code
+from merr_pipeline.schema import MerrError, Row
+from merr_pipeline.templates import load_template
+
+TEMPLATE = "emotion_rules.yaml"
+
+
+@dataclass(frozen=True)
+class SeenUnit:
+    """One Action Unit that the tool can see, at the moment that is judged."""
+
+    value: float  # on the tool's own scale; 0 is a measured absence
+    reliability: str  # moderate | low
+
+
+Seen = Mapping[str, SeenUnit]
+"""By code. An Action Unit that is not in it is unknown, not absent."""
+
+
+def seen_units(moment: Row) -> dict[str, SeenUnit]:
+    """What a ``moment`` row says of the main person's face, at the peak.
+
+    Without a peak there is no single moment to look at: then the mean over the shot stands for it.
+    An Action Unit with neither value was not seen.
+    """
+    found = {}
+    for unit in moment.get("action_units") or []:
+        at_peak, mean = unit["value_at_peak"], unit["mean"]
+        value = mean if moment.get("peak_time_s") is None else at_peak
+        if value is not None:
+            found[unit["au"]] = SeenUnit(value, unit["reliability"])
+    return found
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ramp(_Entry):
+    """From a value to an activation between 0 and 1."""
+
+    none_at: float
+    full_at: float
+    decides: bool
+
+    def activation(self, value: float) -> float:
+        """0 up to ``none_at``, 1 from ``full_at`` on, straight between."""
+        return min(max((value - self.none_at) / (self.full_at - self.none_at), 0.0), 1.0)
+
+
+class Weights(_Entry):
+    """How much an Action Unit counts that says less than the others."""
+
+    low_reliability: float = Field(ge=0, le=1)
+    unexplained_speech: float = Field(ge=0, le=1)
+
+
+class Decision(_Entry):
+    """What must hold, beside score and margin, for the rules to decide a label."""
+
+    min_active_aus: int  # of moderate reliability, and supporting the label
+    max_yaw_deg: float
+    max_pitch_deg: float
+    min_face_coverage: float
+
+
+class Pattern(_Entry):
+    """Action Units that go together, with their weights."""
+
+    aus: dict[Code, float]
+    needs: tuple[Code, ...] = ()
+
+
+class LabelRule(_Entry):
+    """What goes with one label, and what does not."""
+
+    patterns: tuple[Pattern, ...]
+    supported_by: tuple[Code, ...] = ()
+    against: tuple[Code, ...] = ()
+    arousal: tuple[str, ...] = ()  # low | medium | high
+
+    @property
+    def supporting(self) -> frozenset[str]:
+        """Every Action Unit that may be named in favour of the label."""
+        return frozenset(self.supported_by).union(*(pattern.aus for pattern in self.patterns))
+
+
+class NeutralRule(_Entry):
+    """Neutral is the absence of what is listed."""
+
+    label: str
+    aus: tuple[Code, ...]
+    arousal: tuple[str, ...] = ()
+
+
+class Rules(_Entry):
+    """The whole of ``emotion_rules.yaml``, with the Action Units it was checked against."""
+
+    scales: dict[str, Ramp]
+    weights: Weights
+    decision: Decision
+    labels: dict[str, LabelRule]
+    neutral: NeutralRule
+    table: ActionUnitTable
+    sha256: str
+
+    def scores(self, seen: Seen, scale: str) -> dict[str, float]:
+        """The score of every label that has one over 0, in the order of the file, neutral last."""
+        found = {name: self._label_score(rule, seen, scale) for name, rule in self.labels.items()}
+        found[self.neutral.label] = self._neutral_score(seen, scale)
+        return {label: score for label, score in found.items() if score > 0}
+
+    def active(self, seen: Seen, scale: str) -> list[str]:
+        """Emotion-relevant Action Units that are active, strongest first."""
+        found = [
+            code
+            for code, unit in seen.items()
+            if self.table.units[code].emotion_relevant and self.table.is_active(unit.value, scale)
+        ]
+        return sorted(found, key=lambda code: (-seen[code].value, code))
+
+    def support(self, label: str) -> frozenset[str]:
+        """Action Units that speak for a label; none for one without a rule."""
+        rule = self.labels.get(label)
+        return rule.supporting if rule else frozenset()
+
+    def against(self, label: str) -> frozenset[str]:
+        """Action Units that speak against a label."""
+        if label == self.neutral.label:
+            return frozenset(self.neutral.aus)
+        rule = self.labels.get(label)
+        return frozenset(rule.against) if rule else frozenset()
+
+    def arousal(self, label: str) -> frozenset[str]:
+        """The vocal arousal (``low``, ``medium``, ``high``) that goes with a label; may be none."""
+        rule = self.neutral if label == self.neutral.label else self.labels.get(label)
+        return frozenset(rule.arousal) if rule else frozenset()
+
+    def _label_score(self, rule: LabelRule, seen: Seen, scale: str) -> float:
+        return max((self._pattern_score(p, seen, scale) for p in rule.patterns), default=0.0)
+
+    def _pattern_score(self, pattern: Pattern, seen: Seen, scale: str) -> float:
+        visible = {code: weight for code, weight in pattern.aus.items() if code in seen}
+        for code in pattern.needs:
+            if code in seen and not self.table.is_active(seen[code].value, scale):
+                return 0.0
+        strength = {code: self._activation(code, seen, scale) for code in visible}
+        trusted = {code: w * self._trust(code, seen) for code, w in visible.items()}
+        found = sum(trusted[code] * strength[code] for code in visible)
+        if found == 0:
+            return 0.0
+        share_seen = found / sum(trusted.values())
+        share_explained = self._explained(pattern, seen, scale)
+        coverage = sum(visible.values()) / sum(pattern.aus.values())
+        return coverage * 2 * share_seen * share_explained / (share_seen + share_explained)
+
+    def _explained(self, pattern: Pattern, seen: Seen, scale: str) -> float:
+        """Share of the activation on the face that the pattern accounts for."""
+        inside = outside = 0.0
+        for code in seen:
+            unit = self.table.units[code]
+            if not unit.emotion_relevant:
+                continue
+            amount = self._activation(code, seen, scale) * self._trust(code, seen)
+            if code in pattern.aus:
+                inside += amount
+            else:
+                outside += amount * (self.weights.unexplained_speech if unit.moved_by_speech else 1)
+        return inside / (inside + outside)
+
+    def _neutral_score(self, seen: Seen, scale: str) -> float:
+        visible = [code for code in self.neutral.aus if code in seen]
+        if not visible or self.table.is_active(max(seen[c].value for c in visible), scale):
+            return 0.0
+        strongest = max(self._activation(code, seen, scale) for code in visible)
+        return (1 - strongest) * len(visible) / len(self.neutral.aus)
+
+    def _activation(self, code: str, seen: Seen, scale: str) -> float:
+        return self.scales[scale].activation(seen[code].value)
+
+    def _trust(self, code: str, seen: Seen) -> float:
+        return self.weights.low_reliability if seen[code].reliability == "low" else 1.0
+
+
+def load_rules(table: ActionUnitTable, templates: Path | None = None) -> Rules:
+    """Read ``emotion_rules.yaml`` from the user's templates folder, else the shipped one.
+
+    Raises:
+        MerrError: the file is missing, says something that cannot be, or names an Action Unit that
+            ``action_units.yaml`` does not have.
+    """
+    template = load_template(TEMPLATE, templates)
+    try:
+        rules = Rules.model_validate({**template.data, "table": table, "sha256": template.sha256})
+        for name, rule in rules.labels.items():
+            codes = rule.supporting.union(rule.against, *(p.needs for p in rule.patterns))
+            table.check_codes(codes, f"labels.{name}")
+        table.check_codes(rules.neutral.aus, "neutral.aus")
+    except (ValidationError, TypeError, ValueError) as error:
+        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
+    return rules
