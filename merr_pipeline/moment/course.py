@@ -1,0 +1,89 @@
+"""What each Action Unit did: its value at the peak, and when it began and ended around it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merr_pipeline.emotion.facs import ActionUnitTable
+from merr_pipeline.moment.peaks import moving_average
+from merr_pipeline.moment.rules import CourseRules
+from merr_pipeline.moment.series import Floats, Series, Trace
+from merr_pipeline.schema import Row
+
+
+def summaries(
+    series: Series,
+    peak: int,
+    table: ActionUnitTable,
+    rules: CourseRules,
+    smoothing_s: float,
+    least_rise: float,
+) -> list[Row]:
+    """One row per Action Unit of the track, for ``moment.action_units``; null where not seen.
+
+    ``peak`` is a position in the series. What rises by less than ``least_rise`` above rest has no
+    onset and no offset.
+    """
+    rows = []
+    for trace in series.traces:
+        known = trace.value[np.isfinite(trace.value)]
+        onset_s, offset_s = course(series.time_s, trace, peak, rules, smoothing_s, least_rise)
+        rows.append(
+            {
+                "au": trace.au,
+                "name": table.units[trace.au].name,
+                "value_at_peak": float(trace.value[peak]),
+                "mean": float(np.mean(known)) if len(known) else None,
+                "max": float(np.max(known)) if len(known) else None,
+                "onset_s": onset_s,
+                "offset_s": offset_s,
+                "reliability": trace.reliability,
+            }
+        )
+    return rows
+
+
+def course(
+    time_s: Floats,
+    trace: Trace,
+    peak: int,
+    rules: CourseRules,
+    smoothing_s: float,
+    least_rise: float,
+) -> tuple[float | None, float | None]:
+    """When the Action Unit crosses its threshold on the way up to the peak, and on the way down.
+
+    The threshold lies ``crossing_share`` of the way from rest to the value at the peak. An end is
+    None when it is not seen: the track begins raised, ends raised, or has a gap there.
+    """
+    smooth = moving_average(time_s, trace.value, np.isfinite(trace.value), smoothing_s)
+    known = np.flatnonzero(np.isfinite(smooth))
+    if not np.isfinite(smooth[peak]):
+        return None, None
+    rest = float(np.percentile(smooth[known], rules.resting_percentile))
+    rise = float(smooth[peak]) - rest
+    if round(rise, 3) < least_rise:
+        return None, None
+    threshold = rest + rules.crossing_share * rise
+    at = int(np.searchsorted(known, peak))
+    before, after = known[: at + 1][::-1], known[at:]
+    return (
+        _crossing(time_s[before], smooth[before], threshold, rules.longest_gap_s),
+        _crossing(time_s[after], smooth[after], threshold, rules.longest_gap_s),
+    )
+
+
+def _crossing(
+    time_s: Floats, values: Floats, threshold: float, longest_gap_s: float
+) -> float | None:
+    """The time at which the values, walked away from the peak, first fall under the threshold."""
+    under = np.flatnonzero(values < threshold)
+    if not len(under):
+        return None
+    end = int(under[0])
+    steps_s = np.abs(np.diff(time_s[: end + 1]))
+    if len(steps_s) and float(steps_s.max()) > longest_gap_s:
+        return None
+    above, below = float(values[end - 1]), float(values[end])
+    share = (above - threshold) / (above - below)
+    return float(time_s[end - 1] + share * (time_s[end] - time_s[end - 1]))

@@ -1,0 +1,305 @@
+"""When the expression peaks: pure functions over the series of one face track.
+
+    frames that can be a peak -> weighted sum of Action Units -> moving average in seconds
+    -> strength (robust z) -> local maxima -> verdict
+
+A peak is a verdict with a strength, never a fact: face programs agree little on the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from merr_pipeline.emotion.facs import ActionUnitTable
+from merr_pipeline.moment.rules import PeakRules
+from merr_pipeline.moment.series import Floats, Mask, Series
+from merr_pipeline.schema import Row
+from merr_pipeline.settings import MomentSettings
+from merr_pipeline.stage import rounded
+
+BLINKS = ("AU45", "AU43")
+"""Blink and closed eyes. A tool gives the one or the other."""
+
+SD_PER_MAD = 1.4826
+"""Of a normal distribution: makes the median absolute deviation comparable to an SD."""
+
+_SAME_TIME_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A frame of the track by its position in the series, and how much it stands out."""
+
+    position: int
+    strength: float | None  # robust z of the score; None where the frame has no score
+    verdict: str  # clear | weak | none
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the peak search found."""
+
+    main: Peak  # the frame to show, also when its verdict is none
+    peaks: tuple[Peak, ...]  # those that are clear or weak, in order of time
+    sustained: tuple[str, ...]  # Action Units held through the track
+
+
+def find_moment(
+    series: Series,
+    shot: Row,
+    scale: str,
+    table: ActionUnitTable,
+    rules: PeakRules,
+    settings: MomentSettings,
+) -> Moment:
+    """The peaks of a track, and the one frame that later stages show.
+
+    Without any peak the frame is the best seen one; with an expression held throughout it is the
+    height of that, with the verdict ``weak``. The paper's rule always shows the highest sum.
+
+    Args:
+        series: the track, with at least one frame.
+        shot: the track's shot in the ``probe`` row.
+        scale: ``au_scale`` of the ``face`` row.
+        table: what the Action Units are.
+        rules: the peak section of ``moment_rules.yaml``.
+        settings: the moment section.
+    """
+    active_at = table.scales[scale].active_at
+    weights = weights_of(settings.rule, series, active_at, table, rules)
+    by_paper = settings.rule == "paper"
+    usable = usable_frames(series, shot, settings.edge_frames, active_at, rules)
+    mask = series.measured if by_paper else usable
+    width_s = 0.0 if by_paper else settings.smoothing_s
+    score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
+    strength = strengths(score, rules.least_spread[scale])
+    peaks = spaced_peaks(series.time_s, strength, settings, rules.least_dip)
+    held = sustained_units(series, usable, weights, scale, active_at, rules.sustained_share)
+
+    if peaks:
+        main = max(peaks, key=lambda peak: (peak.strength or 0.0, -peak.position))
+    elif by_paper and np.isfinite(strength).any():
+        main = _peak_at(int(np.nanargmax(strength)), strength, "none")
+    elif held:
+        level = np.sum([_level(series, au, scale) for au in held], axis=0)
+        level = moving_average(series.time_s, level, usable, width_s)
+        main = _peak_at(_first_highest(level), strength, "weak")
+    else:
+        main = _peak_at(best_seen(series, usable), strength, "none")
+    return Moment(main, tuple(peaks), held)
+
+
+def weights_of(
+    rule: str, series: Series, active_at: float, table: ActionUnitTable, rules: PeakRules
+) -> dict[str, float]:
+    """What each Action Unit counts in the sum; one that is not named counts nothing.
+
+    ``emotion_aus``: those that show emotion, by reliability, less where talking moves them.
+    ``paper``: the most frequent active ones of the track (Emotion-LLaMA). ``all_aus``: all alike.
+    Blinks count in none.
+    """
+    traces = [trace for trace in series.traces if trace.au not in BLINKS]
+    if rule == "all_aus":
+        return {trace.au: 1.0 for trace in traces}
+    if rule == "paper":
+        counts = {trace.au: int(np.sum(trace.value >= active_at)) for trace in traces}
+        frequent = sorted((au for au in counts if counts[au]), key=lambda au: (-counts[au], au))
+        return dict.fromkeys(frequent[: rules.paper_count], 1.0)
+    return {
+        trace.au: rules.reliability[trace.reliability]
+        * (rules.moved_by_speech if table.units[trace.au].moved_by_speech else 1.0)
+        for trace in traces
+        if table.units[trace.au].emotion_relevant
+    }
+
+
+def usable_frames(
+    series: Series, shot: Row, edge_frames: int, active_at: float, rules: PeakRules
+) -> Mask:
+    """(frames,) Where a peak may lie.
+
+    Not where nothing was measured, not in the first and last ``edge_frames`` of the shot (the
+    neighbours of cuts) and of the track, not in or beside a blink, not on a face turned far away.
+    """
+    position = np.arange(len(series.time_s))
+    inside_track = (position >= edge_frames) & (position < len(position) - edge_frames)
+    inside_shot = (series.frame_index >= shot["start_frame"] + edge_frames) & (
+        series.frame_index < shot["end_frame"] - edge_frames
+    )
+    turned_away = np.abs(series.yaw_deg) > rules.max_yaw_deg  # a null pose turns nothing away
+    blinks = blink_frames(series, active_at, rules)
+    usable: Mask = series.measured & inside_track & inside_shot & ~turned_away & ~blinks
+    return usable
+
+
+def blink_frames(series: Series, active_at: float, rules: PeakRules) -> Mask:
+    """(frames,) Frames in a blink, their neighbours, and those within ``blink_margin_s`` of one.
+
+    Eyes shut for longer than ``blink_longest_s`` are no blink: crying and laughing close them.
+    """
+    near = np.zeros(len(series.time_s), dtype=bool)
+    trace = next((t for au in BLINKS if (t := series.trace(au)) is not None), None)
+    if trace is None:
+        return near
+    for first, last in _runs(trace.value >= active_at):
+        began_s, ended_s = series.time_s[first], series.time_s[last]
+        if ended_s - began_s > rules.blink_longest_s:
+            continue
+        near |= (series.time_s >= began_s - rules.blink_margin_s - _SAME_TIME_S) & (
+            series.time_s <= ended_s + rules.blink_margin_s + _SAME_TIME_S
+        )
+        near[max(0, first - 1) : last + 2] = True
+    return near
+
+
+def weighted_sum(series: Series, weights: Mapping[str, float]) -> Floats:
+    """(frames,) The sum of the Action Units; NaN where one of them was not seen.
+
+    One that is null in most measured frames is left out: it would make all others useless.
+    """
+    measured = max(1, int(series.measured.sum()))
+    parts = [
+        weights[trace.au] * trace.value
+        for trace in series.traces
+        if weights.get(trace.au) and 2 * int(np.isfinite(trace.value).sum()) >= measured
+    ]
+    if not parts:
+        return np.full(len(series.time_s), np.nan)
+    total: Floats = np.sum(parts, axis=0)
+    return total
+
+
+def moving_average(time_s: Floats, values: Floats, usable: Mask, width_s: float) -> Floats:
+    """(frames,) Mean of the usable values within half of ``width_s`` on either side, in seconds.
+
+    NaN where the frame itself is not usable or has no value, so a gap stays a gap.
+    """
+    known = usable & np.isfinite(values)
+    reach_s = width_s / 2 + _SAME_TIME_S
+    first = np.searchsorted(time_s, time_s - reach_s, side="left")
+    end = np.searchsorted(time_s, time_s + reach_s, side="right")
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    means = (sums[end] - sums[first]) / np.maximum(1, counts[end] - counts[first])
+    return np.where(known, means, np.nan)
+
+
+def strengths(score: Floats, least_spread: float) -> Floats:
+    """(frames,) Robust z: distance from the median in units of the spread, rounded.
+
+    A spread under ``least_spread`` counts as that, so the jitter of a still face is no peak.
+    """
+    known = score[np.isfinite(score)]
+    if not len(known):
+        return score
+    middle = float(np.median(known))
+    spread = max(least_spread, SD_PER_MAD * float(np.median(np.abs(known - middle))))
+    return np.round((score - middle) / spread, 3)
+
+
+def spaced_peaks(
+    time_s: Floats, strength: Floats, settings: MomentSettings, least_dip: float
+) -> list[Peak]:
+    """The strongest local maxima that are at least weak, ``max_peaks`` at most, in order of time.
+
+    Two are two only if ``min_gap_s`` lies between them and the strength falls by ``least_dip``.
+    """
+    kept: list[int] = []
+    candidates = [at for at in local_maxima(strength) if strength[at] >= settings.weak_strength]
+    for at in sorted(candidates, key=lambda at: (-strength[at], at)):
+        if all(
+            abs(time_s[at] - time_s[other]) >= settings.min_gap_s
+            and np.nanmin(strength[min(at, other) : max(at, other) + 1]) <= strength[at] - least_dip
+            for other in kept
+        ):
+            kept.append(at)
+    return [
+        _peak_at(at, strength, "clear" if strength[at] >= settings.clear_strength else "weak")
+        for at in sorted(kept[: settings.max_peaks])
+    ]
+
+
+def local_maxima(strength: Floats) -> list[int]:
+    """Positions higher than what comes before and after; the middle one where several are equal.
+
+    Frames without a strength are stepped over. The first and the last frame can be maxima: a clip
+    may begin or end at its height. A flat series has none.
+    """
+    known = np.flatnonzero(np.isfinite(strength))
+    if not len(known):
+        return []
+    values = strength[known]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(values) != 0]))
+    ends = np.concatenate([starts[1:], [len(values)]])
+    level = np.concatenate([[-np.inf], values[starts], [-np.inf]])
+    higher = (level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])
+    if len(starts) == 1:
+        return []
+    return [
+        int(known[(start + end - 1) // 2])
+        for start, end, is_peak in zip(starts, ends, higher, strict=True)
+        if is_peak
+    ]
+
+
+def sustained_units(
+    series: Series,
+    usable: Mask,
+    weights: Mapping[str, float],
+    scale: str,
+    active_at: float,
+    share: float,
+) -> tuple[str, ...]:
+    """The Action Units that are active, without any baseline, in ``share`` of the usable frames."""
+    held = []
+    for trace in series.traces:
+        level = _level(series, trace.au, scale)[usable] if weights.get(trace.au) else np.empty(0)
+        known = level[np.isfinite(level)]
+        if len(known) and float(np.mean(known >= active_at)) >= share:
+            held.append(trace.au)
+    return tuple(held)
+
+
+def best_seen(series: Series, usable: Mask) -> int:
+    """The position at which the face is seen best: surely found, large, facing the camera.
+
+    Among usable frames; where there are none among the measured ones; else among all.
+    """
+    among = next(mask for mask in (usable, series.measured, usable | True) if mask.any())
+    facing = np.cos(np.radians(series.yaw_deg)) * np.cos(np.radians(series.pitch_deg))
+    quality = (
+        np.nan_to_num(series.confidence, nan=0.5)
+        * (series.height_px / max(1.0, float(np.median(series.height_px))))
+        * np.nan_to_num(facing, nan=0.5)
+    )
+    return _first_highest(np.where(among, quality, np.nan))
+
+
+def _level(series: Series, au: str, scale: str) -> Floats:
+    """How strong it is in itself: without baseline where the tool has one; NaN if not known."""
+    trace = series.trace(au)
+    if trace is None:
+        return np.full(len(series.time_s), np.nan)
+    if trace.absolute is not None:
+        return trace.absolute
+    # a proxy is a difference from the track's own baseline, and says nothing of what was held
+    return np.full(len(series.time_s), np.nan) if scale.startswith("proxy") else trace.value
+
+
+def _first_highest(values: Floats) -> int:
+    """Position of the highest known value, the first of equal ones; 0 where none is known."""
+    known = np.round(np.where(np.isfinite(values), values, -np.inf), 3)
+    return int(np.argmax(known))
+
+
+def _peak_at(position: int, strength: Floats, verdict: str) -> Peak:
+    return Peak(position, rounded(float(strength[position])), verdict)
+
+
+def _runs(mask: Mask) -> list[tuple[int, int]]:
+    """First and last position of every unbroken run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(start), int(end) - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]

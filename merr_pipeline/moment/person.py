@@ -1,0 +1,104 @@
+"""Who the clip is about: the largest steady face.
+
+A track never crosses a cut, and nothing here can tell whether two tracks in two shots show the
+same person. So the choice is one track in one shot: the one with the best evidence. How sure that
+is comes from the runner-up, in whichever shot it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from merr_pipeline.moment.rules import PersonWeights
+from merr_pipeline.moment.series import Series, series_of
+from merr_pipeline.schema import Row
+from merr_pipeline.stage import rounded
+
+
+@dataclass(frozen=True)
+class MainPerson:
+    """The chosen track."""
+
+    track: Row  # of the face row
+    series: Series
+    score: float  # 0..1
+    sure: float  # 0: the runner-up is as good, 1: there is none
+    coverage: float  # share of the frames of its shot in which the person is seen
+
+
+def choose_person(tracks: Sequence[Row], probe: Row, weights: PersonWeights) -> MainPerson:
+    """The track with the highest score; of equal ones the first.
+
+    Args:
+        tracks: at least one track of a ``face`` row, each with at least one frame.
+        probe: the ``probe`` row: frame size, shots, number of frames.
+        weights: what each clue counts.
+    """
+    step = frames_per_measurement(tracks)
+    seen = [(track, series_of(track)) for track in tracks]
+    clues = [_clues(track, series, probe, step) for track, series in seen]
+    scores = [rounded(_score(each, weights)) for each in clues]
+    best = max(range(len(scores)), key=lambda place: (scores[place], -place))
+    others = scores[:best] + scores[best + 1 :]
+    runner_up = max(others, default=0.0)
+    track, series = seen[best]
+    return MainPerson(
+        track=track,
+        series=series,
+        score=scores[best],
+        sure=1.0 - runner_up / scores[best],  # no score is 0: see _score
+        coverage=clues[best]["coverage"],
+    )
+
+
+def frames_per_measurement(tracks: Sequence[Row]) -> int:
+    """Every how many frames the face tool looked: 1, unless it was told to look at fewer.
+
+    Taken from the smallest step in any track, so a face that flickers does not pass for a tool
+    that looks rarely.
+    """
+    steps = [
+        later - earlier
+        for track in tracks
+        for earlier, later in zip(track["frame_index"], track["frame_index"][1:], strict=False)
+    ]
+    return max(1, min(steps, default=1))
+
+
+def _clues(track: Row, series: Series, probe: Row, step: int) -> dict[str, float]:
+    """The clues of ``moment_rules.yaml``, each from 0 to 1."""
+    shot = probe["shots"][track["shot"]]
+    frames = len(series.frame_index) * step
+    return {
+        "size": min(1.0, float(np.median(series.height_px)) / probe["height"]),
+        "time": min(1.0, frames / probe["frame_count"]),
+        "coverage": min(1.0, frames / (shot["end_frame"] - shot["start_frame"])),
+        "centrality": _centrality(track["box"], probe["width"], probe["height"]),
+        "confidence": _median_confidence(series),
+        "measured": float(np.mean(series.measured)),
+    }
+
+
+def _centrality(boxes: Sequence[Row], width_px: int, height_px: int) -> float:
+    """1 in the middle of the picture, 0.5 in a corner, from the median of the box centres."""
+    across = float(np.median([box["x"] + box["width"] / 2 for box in boxes])) / width_px - 0.5
+    down = float(np.median([box["y"] + box["height"] / 2 for box in boxes])) / height_px - 0.5
+    corner = math.hypot(0.5, 0.5)
+    return 1.0 - 0.5 * min(1.0, math.hypot(across, down) / corner)
+
+
+def _median_confidence(series: Series) -> float:
+    known = series.confidence[np.isfinite(series.confidence)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+def _score(clues: dict[str, float], weights: PersonWeights) -> float:
+    """Weighted geometric mean. A clue of 0 counts as .01: bad, yet not the end."""
+    counts = weights.model_dump()
+    total = sum(counts.values())
+    logs = sum(counts[name] * math.log(max(0.01, clue)) for name, clue in clues.items())
+    return math.exp(logs / total)

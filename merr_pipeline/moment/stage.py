@@ -1,0 +1,180 @@
+"""The ``moment`` stage: the main person, the peaks of their expression, and its two pictures.
+
+A still picture has no peak in time: its one frame is shown with the verdict ``none``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.media import read_frames
+from merr_pipeline.moment.course import summaries
+from merr_pipeline.moment.peaks import Moment, Peak, find_moment
+from merr_pipeline.moment.person import MainPerson, choose_person
+from merr_pipeline.moment.pictures import Picture, face_jpeg, frame_jpeg
+from merr_pipeline.moment.rules import load_moment_rules
+from merr_pipeline.schema import MOMENT, Reason, Row, Status
+from merr_pipeline.settings import Settings
+from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail, skip
+
+
+class MomentStage(Stage):
+    """One row per clip: who, when, and what it looks like."""
+
+    name = "moment"
+    needs = ("probe", "face")
+    schema = MOMENT
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.moment
+        self._units = load_action_units(settings.templates)
+        self._rules = load_moment_rules(settings.templates)
+
+    def identity(self) -> Identity:
+        """The JPEG bytes depend on OpenCV's version, the choice on settings and templates."""
+        return Identity(
+            stage=self.name,
+            version=1,
+            tool="opencv",
+            tool_version=cv2.__version__,
+            template=digest([self._rules.sha256, self._units.sha256]),
+            settings=self._settings.model_dump(mode="json"),
+        )
+
+    def annotate(self, batch: Sequence[Work]) -> list[Row]:
+        """One row per clip."""
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work: Work) -> Row:
+        """The payload for one clip.
+
+        Raises:
+            NotOk: skipped with the reason of the face stage when there is no face, with
+                ``UPSTREAM`` when that stage failed; failed with ``DECODE_ERROR`` when the frame
+                cannot be read again.
+        """
+        probe, tracks = work.seen["probe"], _tracks(work)
+        scale = work.seen["face"]["au_scale"]
+        person = choose_person(tracks, probe, self._rules.person)
+        moment = find_moment(
+            person.series,
+            probe["shots"][person.track["shot"]],
+            scale,
+            self._units,
+            self._rules.peak,
+            self._settings,
+        )
+        return {
+            **self._person(person),
+            **self._peaks(person, moment),
+            **self._action_units(person, moment, scale),
+            **self._pictures(work, person, moment),
+            "flags": self._flags(tracks, person, moment),
+        }
+
+    def _person(self, person: MainPerson) -> Row:
+        track = person.track
+        return {
+            "main_person": {
+                "track": track["track"],
+                "score": person.score,
+                "speaking": None,  # no stage binds voices to faces yet
+                "sure": person.sure,
+            },
+            "shot": track["shot"],
+            "face_coverage": person.coverage,
+            "face_track": [
+                {"time_s": time_s, "box": box, "confidence": confidence}
+                for time_s, box, confidence in zip(
+                    track["time_s"], track["box"], track["confidence"], strict=True
+                )
+            ],
+        }
+
+    def _peaks(self, person: MainPerson, moment: Moment) -> Row:
+        main, track = moment.main, person.track
+        return {
+            "peaks": [_peak(peak, track) for peak in moment.peaks],
+            "peak_frame_index": track["frame_index"][main.position],
+            "peak_time_s": track["time_s"][main.position],
+            "peak_score": main.strength,
+            "peak_verdict": main.verdict,
+            "head_pose": {
+                angle: track[angle][main.position] for angle in ("pitch_deg", "yaw_deg", "roll_deg")
+            },
+        }
+
+    def _action_units(self, person: MainPerson, moment: Moment, scale: str) -> Row:
+        track = person.track
+        return {
+            "action_units": summaries(
+                person.series,
+                moment.main.position,
+                self._units,
+                self._rules.course,
+                self._settings.smoothing_s,
+                self._rules.peak.least_spread[scale],
+            ),
+            "au_series": {
+                "time_s": track["time_s"],
+                "values": [
+                    {"au": trace["au"], "value": trace["value"]} for trace in track["action_units"]
+                ],
+            },
+        }
+
+    def _pictures(self, work: Work, person: MainPerson, moment: Moment) -> Row:
+        position, settings = moment.main.position, self._settings
+        frame = _frame_at(work, person.track["frame_index"][position])
+        box = person.track["box"][position]
+        return {
+            "peak_frame": frame_jpeg(frame, settings.frame_side_px, settings.jpeg_quality),
+            "face_crop": face_jpeg(frame, box, settings.crop_side_px, settings.jpeg_quality),
+        }
+
+    def _flags(self, tracks: Sequence[Row], person: MainPerson, moment: Moment) -> list[str]:
+        other_shots = any(track["shot"] != person.track["shot"] for track in tracks)
+        flags = {
+            "main_person_unsure": round(person.sure, 3) < self._rules.unsure_below,
+            "faces_in_other_shots": other_shots,  # whether it is the same person is not known
+            "no_action_units": not np.any(person.series.measured),
+            "sustained_expression": bool(moment.sustained),
+        }
+        return [flag for flag, is_so in flags.items() if is_so]
+
+
+def _tracks(work: Work) -> list[Row]:
+    """The face tracks, at least one."""
+    face = work.seen["face"]
+    if face["status"] == Status.FAILED:
+        raise skip(Reason.UPSTREAM, f"face: {face['reason']}")
+    if face["status"] == Status.SKIPPED:
+        raise skip(Reason(face["reason"]), face["detail"] or "")
+    tracks = [track for track in face["tracks"] if track["frame_index"]]
+    if not tracks:
+        raise skip(Reason.NO_FACE)
+    return tracks
+
+
+def _peak(peak: Peak, track: Row) -> Row:
+    return {
+        "frame_index": track["frame_index"][peak.position],
+        "time_s": track["time_s"][peak.position],
+        "score": peak.strength,
+        "verdict": peak.verdict,
+    }
+
+
+def _frame_at(work: Work, index: int) -> Picture:
+    """Decode up to that frame and no further."""
+    frames = read_frames(work.clip.path, "rgb24", until_frame=index)
+    last = None
+    for frame in frames:
+        last = frame
+    if last is None or last.index != index:
+        raise fail(Reason.DECODE_ERROR, f"frame {index} cannot be read again")
+    return last.image
