@@ -111,6 +111,7 @@ def packets(container: Any, streams: Sequence[Any], lost: Lost) -> Iterator[Any]
 
 
 def decode(packet: Any, lost: Lost) -> list[Any]:
+    """What one packet gives; a broken one gives nothing and is counted."""
     try:
         return list(packet.decode())
     except FFmpegError:

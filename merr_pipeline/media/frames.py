@@ -22,16 +22,15 @@ class Frame:
     """One decoded frame, turned the way it is shown.
 
     ``index`` counts decoded frames from 0. ``time_s`` is seconds since the first frame.
-    ``duration_s`` is how long the file says it is shown, if it does. ``image`` is uint8, height x
-    width for ``gray`` and ``luma``, else height x width x 3. ``turn`` is what was done to it.
+    ``image`` is uint8, height x width for ``gray`` and ``luma``, else height x width x 3; ``turn``
+    is what was done to it. ``luma_range`` is black and white of a ``luma`` image, else (0, 255).
     """
 
     index: int
     time_s: float
     image: np.ndarray
-    duration_s: float | None
     turn: Turn
-    luma_range: tuple[int, int]  # black and white in a ``luma`` image; (0, 255) for the others
+    luma_range: tuple[int, int] = (0, 255)
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,10 @@ class _Clock:
 
 
 def _frame(decoded: Any, index: int, time_s: float, pixels: Pixels, turn: Turn) -> Frame:
-    duration_s = decoded.duration * decoded.time_base if decoded.duration else None
     if pixels == "luma":
         image, luma_range = _luma(decoded)
-    else:
-        image, luma_range = decoded.to_ndarray(format=pixels), (0, 255)
-    seconds = None if duration_s is None else float(duration_s)
-    return Frame(index, time_s, turn.apply(image), seconds, turn, luma_range)
+        return Frame(index, time_s, turn.apply(image), turn, luma_range)
+    return Frame(index, time_s, turn.apply(decoded.to_ndarray(format=pixels)), turn)
 
 
 PLANES_OF_LUMA = ("yuv4", "yuvj4", "yuva4", "nv12", "nv21", "nv16", "nv24", "gray")
