@@ -14,19 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from merr_pipeline.emotion.facs import ActionUnitTable
+from merr_pipeline.moment.frames import BLINKS, SAME_TIME_S, best_seen, first_highest, usable_frames
 from merr_pipeline.moment.rules import PeakRules
 from merr_pipeline.moment.series import Floats, Mask, Series
 from merr_pipeline.schema import Row
 from merr_pipeline.settings import MomentSettings
 from merr_pipeline.stage import rounded
 
-BLINKS = ("AU45", "AU43")
-"""Blink and closed eyes. A tool gives the one or the other."""
-
 SD_PER_MAD = 1.4826
 """Of a normal distribution: makes the median absolute deviation comparable to an SD."""
-
-_SAME_TIME_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,10 @@ def find_moment(
     width_s = 0.0 if by_paper else settings.smoothing_s
     score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
     strength = strengths(score, rules.least_spread[scale])
-    peaks = spaced_peaks(series.time_s, strength, settings, rules.least_dip)
+    peaks = [
+        Peak(at, float(strength[at]), _verdict(series, at, strength, rules, settings))
+        for at in spaced_maxima(series.time_s, strength, settings, rules.least_dip)
+    ]
     held = sustained_units(series, usable, weights, scale, active_at, rules.sustained_share)
 
     if peaks:
@@ -86,7 +85,7 @@ def find_moment(
     elif held:
         level = np.sum([_level(series, au, scale) for au in held], axis=0)
         level = moving_average(series.time_s, level, usable, width_s)
-        main = _peak_at(_first_highest(level), strength, "weak")
+        main = _peak_at(first_highest(level), strength, "weak")
     else:
         main = _peak_at(best_seen(series, usable), strength, "none")
     return Moment(main, tuple(peaks), held)
@@ -116,45 +115,6 @@ def weights_of(
     }
 
 
-def usable_frames(
-    series: Series, shot: Row, edge_frames: int, active_at: float, rules: PeakRules
-) -> Mask:
-    """(frames,) Where a peak may lie.
-
-    Not where nothing was measured, not in the first and last ``edge_frames`` of the shot (the
-    neighbours of cuts) and of the track, not in or beside a blink, not on a face turned far away.
-    """
-    position = np.arange(len(series.time_s))
-    inside_track = (position >= edge_frames) & (position < len(position) - edge_frames)
-    inside_shot = (series.frame_index >= shot["start_frame"] + edge_frames) & (
-        series.frame_index < shot["end_frame"] - edge_frames
-    )
-    turned_away = np.abs(series.yaw_deg) > rules.max_yaw_deg  # a null pose turns nothing away
-    blinks = blink_frames(series, active_at, rules)
-    usable: Mask = series.measured & inside_track & inside_shot & ~turned_away & ~blinks
-    return usable
-
-
-def blink_frames(series: Series, active_at: float, rules: PeakRules) -> Mask:
-    """(frames,) Frames in a blink, their neighbours, and those within ``blink_margin_s`` of one.
-
-    Eyes shut for longer than ``blink_longest_s`` are no blink: crying and laughing close them.
-    """
-    near = np.zeros(len(series.time_s), dtype=bool)
-    trace = next((t for au in BLINKS if (t := series.trace(au)) is not None), None)
-    if trace is None:
-        return near
-    for first, last in _runs(trace.value >= active_at):
-        began_s, ended_s = series.time_s[first], series.time_s[last]
-        if ended_s - began_s > rules.blink_longest_s:
-            continue
-        near |= (series.time_s >= began_s - rules.blink_margin_s - _SAME_TIME_S) & (
-            series.time_s <= ended_s + rules.blink_margin_s + _SAME_TIME_S
-        )
-        near[max(0, first - 1) : last + 2] = True
-    return near
-
-
 def weighted_sum(series: Series, weights: Mapping[str, float]) -> Floats:
     """(frames,) The sum of the Action Units; NaN where one of them was not seen.
 
@@ -178,7 +138,7 @@ def moving_average(time_s: Floats, values: Floats, usable: Mask, width_s: float)
     NaN where the frame itself is not usable or has no value, so a gap stays a gap.
     """
     known = usable & np.isfinite(values)
-    reach_s = width_s / 2 + _SAME_TIME_S
+    reach_s = width_s / 2 + SAME_TIME_S
     first = np.searchsorted(time_s, time_s - reach_s, side="left")
     end = np.searchsorted(time_s, time_s + reach_s, side="right")
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
@@ -200,9 +160,9 @@ def strengths(score: Floats, least_spread: float) -> Floats:
     return np.round((score - middle) / spread, 3)
 
 
-def spaced_peaks(
+def spaced_maxima(
     time_s: Floats, strength: Floats, settings: MomentSettings, least_dip: float
-) -> list[Peak]:
+) -> list[int]:
     """The strongest local maxima that are at least weak, ``max_peaks`` at most, in order of time.
 
     Two are two only if ``min_gap_s`` lies between them and the strength falls by ``least_dip``.
@@ -216,10 +176,7 @@ def spaced_peaks(
             for other in kept
         ):
             kept.append(at)
-    return [
-        _peak_at(at, strength, "clear" if strength[at] >= settings.clear_strength else "weak")
-        for at in sorted(kept[: settings.max_peaks])
-    ]
+    return sorted(kept[: settings.max_peaks])
 
 
 def local_maxima(strength: Floats) -> list[int]:
@@ -263,21 +220,6 @@ def sustained_units(
     return tuple(held)
 
 
-def best_seen(series: Series, usable: Mask) -> int:
-    """The position at which the face is seen best: surely found, large, facing the camera.
-
-    Among usable frames; where there are none among the measured ones; else among all.
-    """
-    among = next(mask for mask in (usable, series.measured, usable | True) if mask.any())
-    facing = np.cos(np.radians(series.yaw_deg)) * np.cos(np.radians(series.pitch_deg))
-    quality = (
-        np.nan_to_num(series.confidence, nan=0.5)
-        * (series.height_px / max(1.0, float(np.median(series.height_px))))
-        * np.nan_to_num(facing, nan=0.5)
-    )
-    return _first_highest(np.where(among, quality, np.nan))
-
-
 def _level(series: Series, au: str, scale: str) -> Floats:
     """How strong it is in itself: without baseline where the tool has one; NaN if not known."""
     trace = series.trace(au)
@@ -289,17 +231,13 @@ def _level(series: Series, au: str, scale: str) -> Floats:
     return np.full(len(series.time_s), np.nan) if scale.startswith("proxy") else trace.value
 
 
-def _first_highest(values: Floats) -> int:
-    """Position of the highest known value, the first of equal ones; 0 where none is known."""
-    known = np.round(np.where(np.isfinite(values), values, -np.inf), 3)
-    return int(np.argmax(known))
+def _verdict(
+    series: Series, position: int, strength: Floats, rules: PeakRules, settings: MomentSettings
+) -> str:
+    """``clear`` is strong, and on a face that is not turned further than tools were tested."""
+    turned = series.turn_deg[position] > rules.clear_within_deg
+    return "clear" if strength[position] >= settings.clear_strength and not turned else "weak"
 
 
 def _peak_at(position: int, strength: Floats, verdict: str) -> Peak:
     return Peak(position, rounded(float(strength[position])), verdict)
-
-
-def _runs(mask: Mask) -> list[tuple[int, int]]:
-    """First and last position of every unbroken run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [(int(start), int(end) - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]

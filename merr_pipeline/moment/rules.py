@@ -34,7 +34,8 @@ class PeakRules(_Entry):
     moved_by_speech: float = Field(ge=0, le=1)
     blink_longest_s: float = Field(gt=0)
     blink_margin_s: float = Field(ge=0)
-    max_yaw_deg: float = Field(gt=0)
+    max_turn_deg: float = Field(gt=0)
+    clear_within_deg: float = Field(gt=0)
     least_spread: dict[str, float]  # per AU scale
     least_dip: float = Field(ge=0)
     sustained_share: float = Field(gt=0, le=1)

@@ -49,6 +49,13 @@ class Series:
         seen: Mask = np.any([np.isfinite(trace.value) for trace in self.traces], axis=0)
         return seen
 
+    @property
+    def turn_deg(self) -> Floats:
+        """(frames,) Angle between the face and the camera, by yaw and pitch; NaN if not known."""
+        yaw, pitch = np.radians(self.yaw_deg), np.radians(self.pitch_deg)
+        turn: Floats = np.round(np.degrees(np.arccos(np.cos(yaw) * np.cos(pitch))), 3)
+        return turn
+
     def trace(self, au: str) -> Trace | None:
         """The trace of that Action Unit, or None where the tool does not see it."""
         return next((trace for trace in self.traces if trace.au == au), None)
