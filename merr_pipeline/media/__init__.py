@@ -7,7 +7,7 @@ same file gives the same bytes every time.
 """
 
 from merr_pipeline.media.container import Lost, open_media, video_stream
-from merr_pipeline.media.frames import Frame, Frames, Pixels, Turn, read_frames
+from merr_pipeline.media.frames import Frame, Frames, Pixels, Turn, decode_frames, read_frames
 from merr_pipeline.media.sound import Sound, mix_to_mono, read_sound
 from merr_pipeline.media.subtitles import SubtitleCue, SubtitleTrack, read_subtitles
 
@@ -20,6 +20,7 @@ __all__ = [
     "SubtitleCue",
     "SubtitleTrack",
     "Turn",
+    "decode_frames",
     "mix_to_mono",
     "open_media",
     "read_frames",

@@ -24,6 +24,7 @@ CONTAINERS = (
     "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,j2k_pipe,jpegxl_pipe,"
     "pbm_pipe,pgm_pipe,ppm_pipe"
 )
+MAX_PIXELS = 1 << 27  # a larger picture is not decoded: its header may be a bomb
 READ_CHUNK_BYTES = 1 << 16
 READ_ERRORS_IN_A_ROW = 16  # then the rest of the file is given up
 
@@ -52,6 +53,7 @@ def open_media(path: Path) -> Iterator[Any]:
             for stream in container.streams:
                 if stream.codec_context is not None:
                     stream.codec_context.thread_count = 1
+                    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             yield container
         finally:
             container.close()
@@ -77,6 +79,7 @@ def _open_container(file: BinaryIO) -> Any:
         return av.open(
             _OnlyThisFile(file),
             buffer_size=READ_CHUNK_BYTES,
+            options={"max_pixels": str(MAX_PIXELS)},
             container_options=options,
             metadata_errors="replace",
         )

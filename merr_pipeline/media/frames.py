@@ -51,9 +51,8 @@ class Turn:
 class Frames(Iterator[Frame]):
     """The frames of a clip, one after another; `lost` counts what had to be left out so far."""
 
-    def __init__(self, path: Path, pixels: Pixels, until_frame: int | None) -> None:
-        self.lost = Lost()
-        self._frames = _read_frames(path, pixels, until_frame, self.lost)
+    def __init__(self, frames: Generator[Frame], lost: Lost) -> None:
+        self._frames, self.lost = frames, lost
 
     @property
     def broken_frames(self) -> int:
@@ -79,30 +78,39 @@ def read_frames(path: Path, pixels: Pixels = "gray", until_frame: int | None = N
         NotOk: as `open_media`; skipped with ``NO_VIDEO`` when there is nothing to see, failed with
             ``DECODE_ERROR`` when not one frame can be decoded. Raised at the first ``next``.
     """
-    return Frames(path, pixels, until_frame)
+    lost = Lost()
+    return Frames(_read(path, pixels, until_frame, lost), lost)
 
 
-def _read_frames(
-    path: Path, pixels: Pixels, until_frame: int | None, lost: Lost
-) -> Generator[Frame]:
-    last = math.inf if until_frame is None else until_frame
+def decode_frames(container: Any, pixels: Pixels = "gray") -> Frames:
+    """As `read_frames`, from a container that `open_media` gave."""
+    lost = Lost()
+    return Frames(_decode_all(container, pixels, None, lost), lost)
+
+
+def _read(path: Path, pixels: Pixels, until_frame: int | None, lost: Lost) -> Generator[Frame]:
     with open_media(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise skip(Reason.NO_VIDEO)
-        if stream.codec_context is None:
-            raise fail(Reason.DECODE_ERROR, "no decoder for this video codec")
-        clock, turn = _Clock(stream, lost), None
-        index = 0
-        for packet in packets(container, [stream], lost):
-            for decoded in decode(packet, lost):
-                if index > last:
-                    return
-                turn = turn or _turn(decoded)
-                yield _frame(decoded, index, clock.time_s(decoded), pixels, turn)
-                index += 1
-        if index == 0:
-            raise fail(Reason.DECODE_ERROR, f"{lost.broken} broken packets")
+        yield from _decode_all(container, pixels, until_frame, lost)
+
+
+def _decode_all(
+    container: Any, pixels: Pixels, until_frame: int | None, lost: Lost
+) -> Generator[Frame]:
+    stream = video_stream(container)
+    if stream is None:
+        raise skip(Reason.NO_VIDEO)
+    if stream.codec_context is None:
+        raise fail(Reason.DECODE_ERROR, "no decoder for this video codec")
+    clock, turn, index = _Clock(stream, lost), None, 0
+    for packet in packets(container, [stream], lost):
+        for decoded in decode(packet, lost):
+            turn = turn or _turn(decoded)
+            yield _frame(decoded, index, clock.time_s(decoded), pixels, turn)
+            if index == until_frame:
+                return
+            index += 1
+    if index == 0:
+        raise fail(Reason.DECODE_ERROR, f"no frame could be decoded, {lost.broken} broken packets")
 
 
 class _Clock:
