@@ -195,6 +195,7 @@ PROSODY = _struct(
     f0_median_hz=_float,
     f0_sd_st=_float,
     contour_st=_float,  # median of the last quarter minus the first
+    ending_st=_float,  # within the last .25 s of voice: later half minus earlier
     voiced_s=_float,
     octave_outlier_share=_float,
     rate_syll_s=_float,  # from syllable nuclei; the transcript's own rate is made in tone
@@ -298,7 +299,8 @@ TONE = _stage(
 
 SCENE_FACTS = _struct(
     shot_scale=_text,
-    faces_in_view=_int,
+    faces_in_view=_int,  # at the peak; null where the face tool sees only one
+    faces_most=_int,  # in one frame of the clip
     facing=_text,
     position=_text,
     light=_text,
@@ -307,8 +309,10 @@ SCENE_FACTS = _struct(
     cuts=_int,
     face_height_share=_float,
     brightness=_float,
+    contrast=_float,
     motion_value=_float,
-    saturation=_float,
+    saturation=_float,  # of the peak picture without the face, 0..1
+    warmth=_float,  # of the same pixels: (red - blue) / brightness, positive is warm
 )
 
 SCENE = _stage(
