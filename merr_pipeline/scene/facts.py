@@ -203,8 +203,7 @@ def sentence(facts: Row, words: SceneWords) -> str:
             "position": facts["position"],
             "facing": facts["facing"],
             "light": facts["light"],
-            "rest": [part for part in rest if part], facts["colour"], _cuts(facts, words)) if part
-            ],
+            "rest": [part for part in rest if part],
         }
     )
 
