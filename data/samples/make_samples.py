@@ -73,7 +73,7 @@ EYE_CORNERS = (33, 133, 362, 263)
 RIGHT_BROW = ((70, 63, 105, 66, 107), (46, 53, 52, 65, 55))  # upper edge, lower edge
 LEFT_BROW = ((300, 293, 334, 296, 336), (276, 283, 282, 295, 285))
 RIGHT_LIDS = ((246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155))
-LID_CREASES = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
+LID_SKIN = [247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414]  # above the lids
 LEFT_LIDS = ((466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382))
 UPPER_LIP_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 UPPER_LIP_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -315,15 +315,14 @@ def _move_lids(portrait: Portrait, upper_share: float, lower_share: float) -> Di
 def close_eyes(portrait: Portrait) -> Displacements:
     """AU45 at its apex: the upper lid comes down to the lower one, and draws its skin along."""
     moved = _move_lids(portrait, 0.78, -0.08)
-    for lids, crease in zip((RIGHT_LIDS, LEFT_LIDS), LID_CREASES, strict=True):
-        for upper, above in zip(lids[0], crease, strict=True):
-            moved[above] = 0.5 * moved[upper]
+    for upper, above in zip(RIGHT_LIDS[0] + LEFT_LIDS[0], LID_SKIN, strict=True):
+        moved[above] = 0.5 * moved[upper]
     return moved
 
 
 def tighten_lids(portrait: Portrait) -> Displacements:
     """AU07: the lower lid goes up, the upper one a little down."""
-    return _move_lids(portrait, 0.15, -0.35)
+    return _move_lids(portrait, 0.05, -0.33)
 
 
 def widen_eyes(portrait: Portrait) -> Displacements:
@@ -360,7 +359,7 @@ class Face:
     def __init__(self, portrait: Portrait) -> None:
         self.portrait = portrait
         self.actions = {name: action(portrait) for name, action in ACTIONS.items()}
-        moving = set().union(*self.actions.values())
+        moving = set().union(*self.actions.values()) - set(LID_SKIN)
         self.nodes = sorted(moving | {*EYE_CORNERS, *NOSE, *FOREHEAD_AND_TEMPLES})
         self.fixed = self._fixed_points()
         self._shifts: dict[tuple[tuple[str, float], ...], np.ndarray] = {}
@@ -388,8 +387,10 @@ class Face:
         """For each pixel of the warped picture, how far away its colour is in the portrait."""
         key = tuple(sorted(strengths.items()))
         if key not in self._shifts:
-            before = self.portrait.points[self.nodes]
-            after = self.moved_points(strengths)[self.nodes]
+            # The skin above the lid is held only while the eye closes; brows must move it freely.
+            nodes = self.nodes + (LID_SKIN if "close_eyes" in strengths else [])
+            before = self.portrait.points[nodes]
+            after = self.moved_points(strengths)[nodes]
             spline = RBFInterpolator(
                 np.concatenate([after, self.fixed]),
                 np.concatenate([before - after, np.zeros_like(self.fixed)]),
@@ -504,7 +505,7 @@ class Speech:
 
 @dataclass(frozen=True)
 class Movement:
-    """Actions that rise from nothing at ``onset`` to full at ``apex`` and are gone at ``offset``."""
+    """Actions that begin at ``onset``, are full at ``apex`` and gone at ``offset`` (frames)."""
 
     actions: Mapping[str, float]
     onset: int
@@ -566,7 +567,7 @@ CLIPS = (
         label="happy",
         # close_lips -1 undoes the resting face, so the apex shows the teeth of the photograph.
         movement=Movement(
-            {"pull_corners": 0.9, "drop_corners": -0.2, "close_lips": -1.0, "raise_cheeks": 0.4},
+            {"pull_corners": 0.9, "drop_corners": -0.45, "close_lips": -1.0, "raise_cheeks": 0.4},
             *(28, 46, 66),
         ),
         speech=Speech(
@@ -626,7 +627,9 @@ CLIPS = (
         expression="smile",
         action_units=("AU12", "AU25"),
         label="happy",
-        movement=Movement({"pull_corners": 0.8, "close_lips": -0.7}, 42, 60, 80),
+        movement=Movement(
+            {"pull_corners": 0.65, "drop_corners": -0.3, "close_lips": -0.65}, 42, 60, 80
+        ),
         speech=Speech(
             "Good morning, it is nice to see you again.",
             *("en", "en-us+f3", 165, 60, 1.3, "nowhere"),
@@ -840,7 +843,8 @@ def make_clip(clip: Clip, faces: Mapping[str, Face], out: Path, seed: int) -> No
 
 def write_manifest(path: Path, portraits: Mapping[str, Portrait]) -> None:
     """One row for each clip."""
-    columns = "clip_id,path,label,transcript,language,speaker_id,source_id,licence".split(",")
+    columns = ("clip_id", "path", "label", "transcript", "language")
+    columns += ("speaker_id", "source_id", "licence")
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
