@@ -25,6 +25,12 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "annotation_templates"
 
 
+def shipped_samples() -> Path:
+    """The sample clips in the wheel, or in ``data/samples`` of the checkout."""
+    inside = _PACKAGE / "samples"
+    return inside if inside.is_dir() else _PACKAGE.parent / "data" / "samples"
+
+
 @dataclass(frozen=True)
 class Template:
     """One file of ``annotation_templates``: its text, the YAML in it, and its content hash."""

@@ -1,0 +1,129 @@
+"""The flow ``build-merr``: plan, then one task run per batch, then publish.
+
+Prefect gives the run a page with progress and tables, a schedule, a worker on another machine. What
+has to be done is decided by the annotation store alone, never by a Prefect cache, and the bytes are
+those of ``merr build``.
+
+``flows/run_local.py`` runs it with an API inside the process, which is what ``make build-merr``
+does; ``prefect.yaml`` deploys it::
+
+    prefect deployment run build-merr/bulk -p 'request={"clips": "/clips", "out": "/merr"}'
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, as_completed
+from prefect.states import Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+
+from merr_pipeline.build import Build, Request, Summary, open_build
+from merr_pipeline.engine.local import LocalEngine
+from merr_pipeline.pipeline import BatchReport
+from merr_pipeline.pipeline import State as ClipState
+from merr_pipeline.running import print_plan, print_summary
+from merr_pipeline.schema import Status
+
+
+class BuildRequest(BaseModel):
+    """What the deployment takes; checked before anything is scheduled."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clips: Path = Field(description="Folder that holds the clips, on the worker.")
+    out: Path = Field(Path("data/merr"), description="Output folder, on the worker.")
+    manifest: Path | None = Field(None, description="CSV, JSONL or Parquet that lists the clips.")
+    mapping: str = Field("", description="Its columns in ours: name=clip_id,discrete=label.")
+    preset: str = Field("", description="How a known table reads: mer2023, dfew, meld.")
+    profile: str = Field("embedded", description="A shipped profile, or a .yaml file.")
+    overrides: list[str] = Field([], description="Settings as key=value.")
+    workers: int | None = Field(None, ge=1, le=256, description="Processes; null: one per CPU.")
+    batch_size: int | None = Field(None, ge=1, le=4096, description="Most clips of a batch.")
+    retry: bool = Field(False, description="Try all failed clips again.")
+    rehash: bool = Field(False, description="Read every file anew, trust no date.")
+
+    def for_build(self) -> Request:
+        """The same in the core's words."""
+        overrides = list(self.overrides)
+        if self.workers is not None:
+            overrides.append(f"engine.workers={self.workers}")
+        if self.batch_size is not None:
+            overrides.append(f"engine.batch_size={self.batch_size}")
+        own = self.model_dump(exclude={"overrides", "workers", "batch_size"})
+        return Request(**own, overrides=tuple(overrides))
+
+
+@task(name="annotate", task_run_name="annotate batch {number}", cache_policy=NO_CACHE)
+def annotate(number: int, engine: LocalEngine, batch: list[ClipState]) -> BatchReport:
+    """Bring one batch to its end on a warm worker process."""
+    del number  # it is in the name of the task run
+    return engine.run(batch)
+
+
+@flow(name="build-merr", task_runner=ThreadPoolTaskRunner(), persist_result=False)
+def build_merr(request: BuildRequest) -> Summary | State[Any]:
+    """Build the dataset, and publish it also when some clips failed; the run then ends as failed.
+
+    Raises:
+        MerrError: the build cannot start.
+    """
+    console = Console()
+    with open_build(request.for_build()) as build:
+        print_plan(build, console)
+        if build.pending:
+            annotate_all(build)
+        summary = build.publish()
+    print_summary(summary, build.request, console)
+    create_table_artifact(table_of(summary), key="build-merr-stages", description=headline(summary))
+    if summary.exit_code:
+        return Failed(name="SomeClipsFailed", message=headline(summary), data=summary)
+    return summary
+
+
+def annotate_all(build: Build) -> None:
+    """One task run per batch, never more of them under way than there are workers."""
+    batches = list(enumerate(build.batches(), start=1))
+    total, done = len(build.pending), 0
+    progress = create_progress_artifact(0.0, key="build-merr-clips", description=f"{total} clips")
+    with build.engine() as engine:
+        running: dict[PrefectFuture[BatchReport], int] = {}
+        while batches or running:
+            while batches and len(running) < build.workers:
+                number, batch = batches.pop(0)
+                # quoted: prefect need not look for futures inside every row of the batch
+                future = annotate.submit(number, quote(engine), quote(batch))
+                running[future] = len(batch)
+            finished = next(as_completed(list(running)))
+            done += running.pop(finished)
+            build.count(finished.result())
+            update_progress_artifact(progress, 100.0 * done / total)
+
+
+def table_of(summary: Summary) -> list[dict[str, Any]]:
+    """One row per stage: how many clips ended how, and the seconds of this run."""
+    return [
+        {"stage": stage, **{s.value: counts.get(s, 0) for s in Status}}
+        | {"made now": sum(summary.made.get(stage, {}).values())}
+        | {"worker seconds": summary.seconds_per_stage.get(stage, 0.0)}
+        for stage, counts in summary.stages.items()
+    ]
+
+
+def headline(summary: Summary) -> str:
+    """One sentence on how the run ended."""
+    return (
+        f"{summary.inputs} inputs: {summary.accepted} clips in the dataset, "
+        f"{summary.rejected} rejected, {summary.failed_clips} failed."
+    )

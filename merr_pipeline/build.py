@@ -1,0 +1,243 @@
+"""A build from end to end, whoever runs it.
+
+`merr build` and the Prefect flow both call this, and so leave the same bytes. A build is opened on
+an output folder (one at a time: the folder is locked), says what is pending, runs it batch by batch
+on an engine, and publishes the dataset.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from merr_pipeline.clips.hashes import HashMemory
+from merr_pipeline.clips.manifest import Inputs, read_inputs
+from merr_pipeline.clips.tables import read_columns
+from merr_pipeline.dataset.assemble import AssembleReport, assemble
+from merr_pipeline.doctor import check_ready
+from merr_pipeline.engine.local import LocalEngine
+from merr_pipeline.files import write_atomically
+from merr_pipeline.pipeline import BatchReport, Pipeline, State, open_store
+from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Status
+from merr_pipeline.settings import Settings, load_settings
+
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, as the command line and the flow's parameters say it."""
+
+    clips: Path  # the folder that holds the clips
+    out: Path = Path("data/merr")
+    manifest: Path | None = None
+    mapping: str = ""  # --map
+    preset: str = ""
+    profile: str = "embedded"
+    overrides: tuple[str, ...] = ()  # --set
+    retry: bool = False
+    rehash: bool = False
+
+
+class Build:
+    """One build, with the output folder locked. Make it with `open_build`."""
+
+    def __init__(self, request: Request, settings: Settings) -> None:
+        self.request, self.settings, self.out = request, settings, request.out
+        hashes = HashMemory(self.out / "cache" / "hashes.json", rehash=request.rehash)
+        columns = read_columns(request.mapping, request.preset, settings.templates)
+        self.inputs: Inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+        hashes.save()
+        store = open_store(self.out)
+        store.refresh()
+        self.pipeline = Pipeline(settings, store, retry=request.retry)
+        self.pending: list[State] = [
+            state for clip in self.inputs.clips if (state := self.pipeline.plan(clip)).pending
+        ]
+        self.workers = settings.engine.workers or len(os.sched_getaffinity(0))
+        self._started = datetime.now(UTC)
+        self._done = BatchReport()
+
+    def pending_counts(self) -> dict[str, int]:
+        """How many clips each stage has yet to see, in the order of the stages."""
+        counts = Counter(stage for state in self.pending for stage in state.pending)
+        return {stage.name: counts[stage.name] for stage in self.pipeline.stages}
+
+    def batches(self) -> list[list[State]]:
+        """The pending clips in batches, small enough to keep every worker busy to the end."""
+        fair = -(-len(self.pending) // (self.workers * 4))
+        size = max(1, min(self.settings.engine.batch_size, fair))
+        return [self.pending[i : i + size] for i in range(0, len(self.pending), size)]
+
+    def engine(self) -> LocalEngine:
+        """Workers for `LocalEngine.run`; to be closed (``with build.engine() as engine``)."""
+        return LocalEngine(self.settings, self.out, self.workers, self.pipeline)
+
+    def count(self, report: BatchReport) -> None:
+        """Take a finished batch into the run's summary."""
+        self._done.add(report)
+
+    def publish(self) -> Summary:
+        """Assemble the dataset from all that the store now holds, and write the run's summary."""
+        self.pipeline.store.refresh()
+        states = {clip.clip_id: self.pipeline.settled(clip) for clip in self.inputs.clips}
+        assembled = assemble(
+            self.out,
+            self.inputs.clips,
+            lambda clips, columns: self.pipeline.rows(
+                [states[clip.clip_id] for clip in clips], columns
+            ),
+            self.inputs.refusals,
+            self.settings,
+            self.pipeline.identities,
+        )
+        summary = self._summary(list(states.values()), assembled)
+        started = self._started.strftime("%Y%m%dT%H%M%S.%fZ")
+        content = json.dumps(asdict(summary), indent=2, ensure_ascii=False).encode()
+        write_atomically(self.out / "runs" / f"{started}.json", content)
+        return summary
+
+    def _summary(self, states: Sequence[State], assembled: AssembleReport) -> Summary:
+        return Summary(
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=round((datetime.now(UTC) - self._started).total_seconds(), 1),
+            profile=self.settings.profile,
+            inputs=self.inputs.file_count,
+            clips=len(self.inputs.clips),
+            worked_on=len(self.pending),
+            made=_count_statuses((o.stage, o.status) for o in self._done.outcomes),
+            stages=_count_statuses(
+                (stage, entry.status) for state in states for stage, entry in state.entries.items()
+            ),
+            reasons=_count_reasons(states),
+            seconds_per_stage={s: round(v, 2) for s, v in self._done.seconds.items()},
+            accepted=assembled.accepted,
+            rejected=assembled.rejected,
+            splits=dict(assembled.rows.get("clips", {})),
+            damaged_parts=[path.name for path in self.pipeline.store.damaged],
+            failed_clips=sum(state.failed for state in states) + len(self.inputs.refusals),
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to; ``<out>/runs/<started>.json`` holds it."""
+
+    started: str
+    seconds: float
+    profile: str
+    inputs: int  # files found or listed, further copies of the same bytes included
+    clips: int
+    worked_on: int  # clips that had something pending when the run began
+    made: dict[str, dict[str, int]]  # rows made by this run: stage -> status -> clips
+    stages: dict[str, dict[str, int]]  # rows that hold now
+    reasons: dict[str, int]  # "stage:reason" -> clips, of rows that are not ok
+    seconds_per_stage: dict[str, float]  # summed over workers
+    accepted: int
+    rejected: int
+    splits: dict[str, int]
+    damaged_parts: list[str]
+    failed_clips: int  # clips with a failed stage, and inputs refused at the door
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all was done, 1 when some clips failed; a clip without a face has not failed."""
+        return EXIT_SOME_FAILED if self.failed_clips else EXIT_DONE
+
+
+@dataclass(frozen=True)
+class View:
+    """What the store holds for a request, without building anything."""
+
+    inputs: int
+    clips: int
+    pending_clips: int
+    pending: dict[str, int]  # stage -> clips it has yet to see
+    stages: dict[str, dict[str, int]]  # stage -> status -> clips
+    reasons: dict[str, int]
+
+
+def look_at(request: Request) -> View:
+    """How far a build has come (``merr status``); writes nothing.
+
+    Raises:
+        MerrError: the inputs or the settings cannot be read.
+    """
+    settings = load_settings(request.profile, request.overrides)
+    columns = read_columns(request.mapping, request.preset, settings.templates)
+    hashes = HashMemory(request.out / "cache" / "hashes.json")
+    inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+    store = open_store(request.out)
+    store.refresh()
+    pipeline = Pipeline(settings, store)
+    planned = [pipeline.plan(clip) for clip in inputs.clips]
+    settled = [pipeline.settled(clip) for clip in inputs.clips]
+    pending = Counter(stage for state in planned for stage in state.pending)
+    return View(
+        inputs=inputs.file_count,
+        clips=len(inputs.clips),
+        pending_clips=sum(bool(state.pending) for state in planned),
+        pending={stage.name: pending[stage.name] for stage in pipeline.stages},
+        stages=_count_statuses(
+            (stage, entry.status) for state in settled for stage, entry in state.entries.items()
+        ),
+        reasons=_count_reasons(settled),
+    )
+
+
+@contextmanager
+def open_build(request: Request) -> Iterator[Build]:
+    """Lock the output folder, read settings and inputs, find out what is pending.
+
+    Raises:
+        MerrError: anything that keeps the build from starting; it says what to do.
+    """
+    settings = load_settings(request.profile, request.overrides)
+    check_ready(settings)
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+        lock = (request.out / ".lock").open("a+")
+    except OSError as error:
+        raise MerrError(f"--out {request.out} cannot be written: {error.strerror}") from error
+    with lock:
+        _hold(lock, request.out)
+        yield Build(request, settings)
+
+
+def _hold(lock: IO[str], out: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        raise MerrError(
+            f"another build works on {out} (process {lock.read().strip() or 'unknown'}).\n"
+            "Wait for it to end, or give another --out."
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def _count_statuses(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {stage: Counter() for stage in STAGE_SCHEMAS}
+    for stage, status in pairs:
+        counts[stage][status] += 1
+    return {stage: dict(sorted(count.items())) for stage, count in counts.items() if count}
+
+
+def _count_reasons(states: Iterable[State]) -> dict[str, int]:
+    counts = Counter(
+        f"{stage}:{entry.reason}"
+        for state in states
+        for stage, entry in state.entries.items()
+        if entry.status != Status.OK
+    )
+    return dict(sorted(counts.items()))

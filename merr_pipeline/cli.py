@@ -1,0 +1,221 @@
+"""The ``merr`` command: parses, calls, prints. Whatever it does, a function elsewhere does.
+
+Exit codes: 0 all done, 1 some clips failed (or problems were found), 2 could not run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from merr_pipeline import __version__
+from merr_pipeline.schema import MerrError
+
+EXIT_COULD_NOT_RUN = 2
+
+app = typer.Typer(
+    name="merr",
+    help="From short video clips of people to emotion recognition and reasoning records.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+tools = typer.Typer(help="The face tools, each in an environment of its own.", no_args_is_help=True)
+app.add_typer(tools, name="tools")
+console = Console()
+
+Clips = Annotated[Path, typer.Argument(help="Folder that holds the clips (searched through).")]
+Out = Annotated[Path, typer.Option(help="Output folder.")]
+Manifest = Annotated[Path | None, typer.Option(help="CSV, JSONL or Parquet that lists the clips.")]
+Mapping = Annotated[
+    str, typer.Option("--map", help="Its columns in ours: name=clip_id,discrete=label.")
+]
+Preset = Annotated[str, typer.Option(help="How a known table reads: mer2023, dfew, meld.")]
+Profile = Annotated[str, typer.Option(help="A shipped profile, or a .yaml of your own.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
+]
+
+
+@app.command()
+def build(
+    clips: Clips,
+    out: Out = Path("data/merr"),
+    manifest: Manifest = None,
+    mapping: Mapping = "",
+    preset: Preset = "",
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+    retry: Annotated[bool, typer.Option(help="Try all failed clips again.")] = False,
+    rehash: Annotated[bool, typer.Option(help="Read every file anew, trust no date.")] = False,
+) -> None:
+    """Turn a folder of clips into a MERR dataset; a rerun does only what is missing."""
+    from merr_pipeline.build import Request
+    from merr_pipeline.running import run_build
+
+    request = Request(
+        clips=clips,
+        out=out,
+        manifest=manifest,
+        mapping=mapping,
+        preset=preset,
+        profile=profile,
+        overrides=tuple(overrides or ()),
+        retry=retry,
+        rehash=rehash,
+    )
+    raise typer.Exit(run_build(request, console).exit_code)
+
+
+@app.command()
+def status(
+    clips: Clips,
+    out: Out = Path("data/merr"),
+    manifest: Manifest = None,
+    mapping: Mapping = "",
+    preset: Preset = "",
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+) -> None:
+    """Say what a build with these arguments would have to do; changes nothing."""
+    from merr_pipeline.build import Request, look_at
+    from merr_pipeline.running import print_state
+
+    request = Request(
+        clips=clips,
+        out=out,
+        manifest=manifest,
+        mapping=mapping,
+        preset=preset,
+        profile=profile,
+        overrides=tuple(overrides or ()),
+    )
+    print_state(look_at(request), console)
+
+
+@app.command()
+def validate(
+    out: Out = Path("data/merr"),
+    clips: Annotated[
+        Path | None, typer.Option(help="Input folder; its files are then checked too.")
+    ] = None,
+) -> None:
+    """Prove a finished dataset: checksums, schema, media, splits, grounding of every text."""
+    from merr_pipeline.dataset.validate import validate as find_problems
+
+    problems = find_problems(out, clips)
+    for problem in problems:
+        console.print(f"[red]problem[/red] {problem}", highlight=False)
+    if problems:
+        console.print(f"{len(problems)} problems")
+        raise typer.Exit(1)
+    console.print(f"{out / 'dataset'}: no problem found")
+
+
+@app.command()
+def doctor(
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is installed and what is missing for a profile; exits 0 when it can run."""
+    from dataclasses import asdict
+
+    from merr_pipeline.doctor import examine
+    from merr_pipeline.settings import load_settings
+
+    needs = examine(load_settings(profile, overrides or ()))
+    if as_json:
+        console.print_json(json.dumps([asdict(need) for need in needs]))
+    else:
+        table = Table("what", "found", f"profile {profile}", "how to get it", box=None)
+        for need in needs:
+            mark = "needs it" if need.needed else "can do without"
+            table.add_row(need.what, need.found or "missing", mark, "" if need.found else need.get)
+        console.print(table)
+    if any(need.needed and need.found is None for need in needs):
+        raise typer.Exit(EXIT_COULD_NOT_RUN)
+
+
+@tools.command()
+def install(name: Annotated[str, typer.Argument(help="facemesh")]) -> None:
+    """Install a face tool into its own environment, once per machine."""
+    from merr_pipeline.face.tools import install as install_tool
+
+    console.print(f"{name} {install_tool(name)} is installed", highlight=False)
+
+
+@app.command()
+def config(
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+    describe: Annotated[bool, typer.Option(help="List every setting with its meaning.")] = False,
+) -> None:
+    """Print the effective settings: defaults, profile, MERR_* variables, --set."""
+    from merr_pipeline.settings import describe_keys, load_settings
+
+    if describe:
+        table = Table("setting", "kind", "meaning", box=None)
+        for row in describe_keys():
+            table.add_row(*row)
+        console.print(table)
+        return
+    settings = load_settings(profile, overrides or ())
+    sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+
+
+@app.command()
+def samples(
+    folder: Annotated[Path, typer.Argument(help="Where to put them.")] = Path("merr-samples"),
+) -> None:
+    """Copy the sample clips, with manifest and known truth, to a folder to try things on."""
+    from merr_pipeline.templates import shipped_samples
+
+    shutil.copytree(shipped_samples(), folder, dirs_exist_ok=True)
+    console.print(f"{folder}: {len(list(folder.glob('*.mp4')))} clips; try them with")
+    console.print(f"  merr build {folder} --manifest {folder}/manifest.csv --out merr-out")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; what the user can mend is told without a traceback."""
+    raise SystemExit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(run: Callable[[], object]) -> int:
+    """Run something for a user and turn what goes wrong into a message and an exit code."""
+    try:
+        result = run()
+        return result if isinstance(result, int) else 0
+    except MerrError as error:
+        Console(stderr=True).print(f"merr: {error}", style="red", highlight=False, markup=False)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; what was finished is kept, run it again to go on")
+        return 130
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
+            error.show()
+        else:
+            traceback.print_exc()
+    return EXIT_COULD_NOT_RUN
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""The stages in plain sight, what of them is still to do for a clip, and doing it.
+
+Every row is found by its input key: the hash of the clip's bytes, the stage's fingerprint and
+columns, the manifest and sidecar facts that the stage reads, and the key and content of every row
+it builds on. A row with that key in the store is done; without, it is pending. So a changed
+sidecar, threshold or template remakes exactly what depends on it, and a renamed file nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from merr_pipeline.clips.probe import ProbeStage
+from merr_pipeline.emotion.labels import LabelStage
+from merr_pipeline.face.stage import FaceStage
+from merr_pipeline.fuse.fine import FineStage
+from merr_pipeline.moment.stage import MomentStage
+from merr_pipeline.scene.facts import SceneStage
+from merr_pipeline.schema import PASSES_WITH_TIME, STAGE_SCHEMAS, Clip, Reason, Row, Status
+from merr_pipeline.settings import Settings
+from merr_pipeline.speech.tone import ToneStage
+from merr_pipeline.speech.transcript import TranscriptStage
+from merr_pipeline.speech.voice import VoiceStage
+from merr_pipeline.stage import BatchStage, Identity, Work, describe, digest, fail, not_ok_row
+from merr_pipeline.store import Entry, Store
+
+GATE = "probe"
+"""A clip whose probe is not ``ok`` is finished: no other stage is asked about it."""
+
+
+def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
+    """Every stage, in the order in which they run; each comes after all that it needs."""
+    return (
+        ProbeStage(settings),
+        VoiceStage(settings),
+        TranscriptStage(settings),
+        FaceStage(settings),
+        MomentStage(settings),
+        ToneStage(settings),
+        SceneStage(settings),
+        LabelStage(settings),
+        FineStage(settings),
+    )
+
+
+@dataclass
+class State:
+    """How far one clip is: the rows it has, and the stages that have yet to run."""
+
+    clip: Clip
+    entries: dict[str, Entry] = field(default_factory=dict)
+    pending: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether some stage ended as ``failed``."""
+        return any(entry.status == Status.FAILED for entry in self.entries.values())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one stage made of one clip in this run."""
+
+    clip_id: str
+    stage: str
+    status: str
+    reason: str | None
+
+
+@dataclass
+class BatchReport:
+    """What a batch came to."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # per stage
+
+    def add(self, other: BatchReport) -> None:
+        """Count another report in."""
+        self.outcomes += other.outcomes
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+class Pipeline:
+    """The stages of one build with its store; one in the parent to plan, one in each worker."""
+
+    def __init__(self, settings: Settings, store: Store, *, retry: bool = False) -> None:
+        self.store = store
+        self.stages = build_stages(settings)
+        self.identities: dict[str, Identity] = {s.name: s.identity() for s in self.stages}
+        self._marks = {
+            s.name: [self.identities[s.name].fingerprint(), digest(s.schema.to_string())]
+            for s in self.stages
+        }
+        self._retry = retry
+        self._warm: set[str] = set()
+
+    def plan(self, clip: Clip) -> State:
+        """What the store holds for this clip, and what is to do: also failures to try again."""
+        return self._state(clip, settled=False)
+
+    def settled(self, clip: Clip) -> State:
+        """What the store holds for this clip, failures included: how the clip ended so far."""
+        return self._state(clip, settled=True)
+
+    def _state(self, clip: Clip, *, settled: bool) -> State:
+        state = State(clip)
+        for stage in self.stages:
+            gate = state.entries.get(GATE)
+            if gate is not None and gate.status != Status.OK:
+                break
+            entry = None
+            if not set(stage.needs) & set(state.pending):
+                marks = {name: _mark(state.entries[name]) for name in stage.needs}
+                entry = self.store.find(stage.name, self._key(stage, clip, marks))
+            if entry is None or (not settled and self._again(entry)):
+                state.pending.append(stage.name)
+            else:
+                state.entries[stage.name] = entry
+        return state
+
+    def run(self, states: Sequence[State]) -> BatchReport:
+        """Bring a batch of clips to its end, stage by stage; rows are safe after each stage."""
+        report = BatchReport()
+        batch = [_Open(state) for state in states]
+        for stage in self.stages:
+            todo = [item for item in batch if stage.name in item.state.pending and not item.closed]
+            if todo:
+                started = time.perf_counter()
+                self._run_stage(stage, todo, report)
+                report.seconds[stage.name] = time.perf_counter() - started
+        return report
+
+    def give_up(self, state: State) -> Outcome:
+        """Let the first pending stage end as ``worker_crashed``, so that the later ones can run."""
+        stage = next(stage for stage in self.stages if stage.name in state.pending)
+        row = not_ok_row(fail(Reason.WORKER_CRASHED, "the process died twice on this clip"))
+        marks = {name: _mark(state.entries[name]) for name in stage.needs}
+        return self._write(stage, [(state.clip, row, marks)])[0][1]
+
+    def close(self) -> None:
+        """Stop whatever the stages have started."""
+        for stage in self.stages:
+            if stage.name in self._warm:
+                stage.close()
+        self._warm.clear()
+
+    def rows(
+        self, states: Iterable[State], columns: Mapping[str, Sequence[str]]
+    ) -> list[dict[str, Row]]:
+        """For each clip its rows by stage, of the stages and columns that are asked for."""
+        listed = list(states)
+        found: list[dict[str, Row]] = [{} for _ in listed]
+        for name, wanted in columns.items():
+            having = [number for number, state in enumerate(listed) if name in state.entries]
+            entries = [listed[number].entries[name] for number in having]
+            for number, row in zip(having, self.store.read(name, entries, wanted), strict=True):
+                found[number][name] = row
+        return found
+
+    def _run_stage(self, stage: BatchStage, todo: list[_Open], report: BatchReport) -> None:
+        self._load_needs(stage, todo)
+        works = [Work(item.state.clip, {n: item.rows[n] for n in stage.needs}) for item in todo]
+        finished = [
+            (item.state.clip, row, {name: _mark_of_row(item.rows[name]) for name in stage.needs})
+            for item, row in zip(todo, self._annotate(stage, works), strict=True)
+        ]
+        for item, (row, outcome) in zip(todo, self._write(stage, finished), strict=True):
+            item.rows[stage.name] = row
+            report.outcomes.append(outcome)
+
+    def _write(
+        self, stage: BatchStage, finished: Sequence[tuple[Clip, Row, Mapping[str, list[str]]]]
+    ) -> list[tuple[Row, Outcome]]:
+        """Put finished rows into the store under their keys; gives them as they read back."""
+        for clip, row, marks in finished:
+            row["row_hash"] = digest(row)  # what was found, whatever the clip is called
+            row["clip_id"] = clip.clip_id
+            row["input_key"] = self._key(stage, clip, marks)
+        written = self.store.write(stage.name, [row for _, row, _ in finished])
+        return [
+            (row, Outcome(row["clip_id"], stage.name, row["status"], row["reason"]))
+            for row in written
+        ]
+
+    def _annotate(self, stage: BatchStage, works: list[Work]) -> list[Row]:
+        """The stage's rows; should the stage itself break, one failed row per clip."""
+        try:
+            if stage.name not in self._warm:
+                stage.setup()
+                self._warm.add(stage.name)
+            rows = stage.annotate(works)
+            if len(rows) != len(works):
+                raise ValueError(f"stage {stage.name} gave {len(rows)} rows for {len(works)} clips")
+        except Exception as error:
+            rows = [not_ok_row(fail(Reason.STAGE_ERROR, describe(error))) for _ in works]
+        return rows
+
+    def _load_needs(self, stage: BatchStage, todo: list[_Open]) -> None:
+        for name in stage.needs:
+            missing = [item for item in todo if name not in item.rows]
+            rows = self.store.read(name, [item.state.entries[name] for item in missing])
+            for item, row in zip(missing, rows, strict=True):
+                item.rows[name] = row
+
+    def _key(self, stage: BatchStage, clip: Clip, needs: Mapping[str, list[str]]) -> str:
+        return digest([clip.sha256, self._marks[stage.name], stage.facts(clip), needs])
+
+    def _again(self, entry: Entry) -> bool:
+        """Whether a failure is to be tried again: those that pass with time always are."""
+        if entry.status != Status.FAILED:
+            return False
+        return self._retry or entry.reason in PASSES_WITH_TIME
+
+
+@dataclass
+class _Open:
+    """A clip in a running batch, with the rows that are in memory."""
+
+    state: State
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> bool:
+        gate = self.rows.get(GATE)
+        return gate is not None and gate["status"] != Status.OK
+
+
+def _mark(entry: Entry) -> list[str]:
+    return [entry.input_key, entry.row_hash]
+
+
+def _mark_of_row(row: Row) -> list[str]:
+    return [row["input_key"], row["row_hash"]]
+
+
+def open_store(out: Path) -> Store:
+    """The store of a build, with the columns of today's stages (call `Store.refresh` to index)."""
+    return Store(out / "annotations", STAGE_SCHEMAS)

@@ -1,0 +1,127 @@
+"""A build on the command line: progress while it runs, a table when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from merr_pipeline.build import Build, Request, Summary, View, open_build
+from merr_pipeline.pipeline import BatchReport, State
+from merr_pipeline.schema import Status
+
+
+def run_build(request: Request, console: Console) -> Summary:
+    """Open, run and publish a build; everything a user sees of it is printed here.
+
+    Raises:
+        MerrError: the build cannot start.
+    """
+    with open_build(request) as build:
+        print_plan(build, console)
+        if build.pending:
+            with _progress(console) as progress:
+                bar = progress.add_task("clips", total=len(build.pending), rate="")
+                for size, report in run_batches(build):
+                    build.count(report)
+                    _advance(progress, bar, size)
+        summary = build.publish()
+    print_summary(summary, request, console)
+    return summary
+
+
+def run_batches(build: Build) -> Iterable[tuple[int, BatchReport]]:
+    """Run all batches, as many at once as there are workers; yield each as it finishes."""
+    with build.engine() as engine, ThreadPoolExecutor(build.workers) as threads:
+        running: dict[Future[BatchReport], list[State]] = {
+            threads.submit(engine.run, batch): batch for batch in build.batches()
+        }
+        try:
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield len(running.pop(future)), future.result()
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def print_plan(build: Build, console: Console) -> None:
+    """Say what was found and what is pending."""
+    found = f"{build.inputs.file_count} inputs, {len(build.inputs.clips)} clips"
+    for path in build.pipeline.store.damaged:
+        console.print(f"damaged, its rows are made again: {path.name}", style="yellow")
+    if not build.pending:
+        console.print(f"{found}; nothing is pending", highlight=False)
+        return
+    counts = ", ".join(f"{stage} {n}" for stage, n in build.pending_counts().items() if n)
+    console.print(f"{found}; pending: {counts}", highlight=False)
+
+
+def print_summary(summary: Summary, request: Request, console: Console) -> None:
+    """The table of counts by stage, the reasons, and what lies where."""
+    _print_stages(summary.stages, summary.made, console)
+    _print_reasons(summary.reasons, console)
+    splits = ", ".join(f"{name} {n}" for name, n in summary.splits.items())
+    console.print(
+        f"{summary.inputs} inputs: {summary.accepted} clips in the dataset ({splits or 'none'}), "
+        f"{summary.rejected} rejected, {summary.failed_clips} failed; {summary.seconds} s",
+        highlight=False,
+    )
+    console.print(f"dataset: {request.out / 'dataset'}", highlight=False)
+
+
+def print_state(view: View, console: Console) -> None:
+    """What is done, pending and failed, as the store has it now."""
+    _print_stages(view.stages, {}, console, view.pending)
+    _print_reasons(view.reasons, console)
+    console.print(
+        f"{view.inputs} inputs, {view.clips} clips, {view.pending_clips} pending", highlight=False
+    )
+
+
+def _print_stages(
+    stages: dict[str, dict[str, int]],
+    made: dict[str, dict[str, int]],
+    console: Console,
+    pending: dict[str, int] | None = None,
+) -> None:
+    table = Table("stage", *Status, "pending" if pending is not None else "made now", box=None)
+    for stage in stages | (pending or {}):
+        counts = [str(stages.get(stage, {}).get(status, 0)) for status in Status]
+        last = pending[stage] if pending is not None else sum(made.get(stage, {}).values())
+        table.add_row(stage, *counts, str(last))
+    console.print(table)
+
+
+def _print_reasons(reasons: dict[str, int], console: Console) -> None:
+    if reasons:
+        listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+        console.print(f"not ok: {listed}", highlight=False)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _advance(progress: Progress, bar: TaskID, clips: int) -> None:
+    progress.advance(bar, clips)
+    task = progress.tasks[bar]
+    if task.elapsed:
+        progress.update(bar, rate=f"{task.completed / task.elapsed:.2f} clips/s")

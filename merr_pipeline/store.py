@@ -1,0 +1,130 @@
+"""The annotation store: what every stage has found so far, as Parquet part files.
+
+::
+
+    <out>/annotations/<stage>/part-<first 32 hex digits of the file's sha256>.parquet
+
+A part is written to a temporary sibling, synced and renamed, and never changed afterwards. Its name
+is the hash of its bytes, so a torn, altered or foreign file is found when the store is opened: it
+is left where it is, told of (`Store.damaged`), and its rows are made again. Deleting a part or a
+whole stage is always safe.
+
+Rows are found by ``input_key`` alone. Engines run work at least once; of two rows with one key
+``ok`` beats the rest, then the lower ``row_hash`` does, so that the order of writing never matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from merr_pipeline.files import write_atomically
+from merr_pipeline.schema import Row, Status
+
+_HEAD = ["input_key", "row_hash", "status", "reason"]
+_NAME_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a row lies, and how it ended."""
+
+    input_key: str
+    row_hash: str
+    status: str
+    reason: str | None
+    part: str  # file name inside the stage's folder
+    place: int  # row number inside the part
+
+    @property
+    def rank(self) -> tuple[bool, str]:
+        """Lower is better among rows of one key."""
+        return (self.status != Status.OK, self.row_hash)
+
+
+class Store:
+    """The rows of all stages under one folder.
+
+    ``schemas`` says what a row of each stage looks like; a part with other columns (from an older
+    version of the stage) is not read.
+    """
+
+    def __init__(self, folder: Path, schemas: Mapping[str, pa.Schema]) -> None:
+        self._folder = folder
+        self._schemas = schemas
+        self._entries: dict[str, dict[str, Entry]] = {stage: {} for stage in schemas}
+        self._parts: set[Path] = set()
+        self.damaged: list[Path] = []
+
+    def refresh(self) -> None:
+        """Take note of the parts that are there and not yet known; each is checked once.
+
+        A worker that is told what to read need not call this.
+        """
+        for stage in self._schemas:
+            for path in sorted((self._folder / stage).glob("part-*.parquet")):
+                if path not in self._parts:
+                    self._parts.add(path)
+                    self._index(stage, path)
+
+    def find(self, stage: str, input_key: str) -> Entry | None:
+        """The best row with this key, or None when it has yet to be made."""
+        return self._entries[stage].get(input_key)
+
+    def read(
+        self, stage: str, entries: Iterable[Entry], columns: Sequence[str] | None = None
+    ) -> list[Row]:
+        """The rows of these entries, in their order, as plain dicts; some columns, or all."""
+        wanted = list(entries)
+        places: dict[str, list[int]] = defaultdict(list)
+        for entry in wanted:
+            places[entry.part].append(entry.place)
+        names = list(columns) if columns is not None else None
+        rows: dict[tuple[str, int], Row] = {}
+        for part, numbers in places.items():
+            path = self._folder / stage / part
+            table = pq.read_table(path, columns=names, partitioning=None).take(numbers)
+            for number, row in zip(numbers, table.to_pylist(), strict=True):
+                rows[part, number] = row
+        return [rows[entry.part, entry.place] for entry in wanted]
+
+    def write(self, stage: str, rows: Sequence[Row]) -> list[Row]:
+        """Add rows as one part; returns them as they will be read back.
+
+        Rows without a column get null there; a column that the stage does not have is an error.
+        """
+        schema = self._schemas[stage]
+        unknown = {name for row in rows for name in row} - set(schema.names)
+        if unknown:
+            raise ValueError(f"stage {stage} has no column {', '.join(sorted(unknown))}")
+        table = pa.Table.from_pylist(list(rows), schema=schema)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        write_atomically(self._folder / stage / _part_name(content), content)
+        written: list[Row] = table.to_pylist()
+        return written
+
+    def _index(self, stage: str, path: Path) -> None:
+        if path.name != _part_name(path.read_bytes()):
+            self.damaged.append(path)
+            return
+        if not pq.read_schema(path).equals(self._schemas[stage]):
+            return
+        heads = pq.read_table(path, columns=_HEAD, partitioning=None).to_pylist()
+        known = self._entries[stage]
+        for place, head in enumerate(heads):
+            entry = Entry(**head, part=path.name, place=place)
+            best = known.get(entry.input_key)
+            if best is None or entry.rank < best.rank:
+                known[entry.input_key] = entry
+
+
+def _part_name(content: bytes) -> str:
+    return f"part-{hashlib.sha256(content).hexdigest()[:_NAME_LENGTH]}.parquet"
