@@ -67,9 +67,12 @@ class Frames(Iterator[Frame]):
         self._frames.close()
 
 
-def read_frames(path: Path, pixels: Pixels = "gray", until_frame: int | None = None) -> Frames:
+def read_frames(
+    path: Path, pixels: Pixels = "gray", until_frame: int | None = None, from_frame: int = 0
+) -> Frames:
     """Yield the frames of a clip in the order they are shown, up to index ``until_frame`` included.
 
+    Those before ``from_frame`` are decoded (nothing seeks), yet neither converted nor given out.
     A picture is a clip of one frame. Frames that cannot be decoded are counted, not raised.
     ``gray`` is luma from 0 to 255. ``luma`` is the stored plane as it is, which costs nothing:
     see `Frame.luma_range`.
@@ -79,22 +82,24 @@ def read_frames(path: Path, pixels: Pixels = "gray", until_frame: int | None = N
             ``DECODE_ERROR`` when not one frame can be decoded. Raised at the first ``next``.
     """
     lost = Lost()
-    return Frames(_read(path, pixels, until_frame, lost), lost)
+    return Frames(_read(path, pixels, from_frame, until_frame, lost), lost)
 
 
 def decode_frames(container: Any, pixels: Pixels = "gray") -> Frames:
     """As `read_frames`, from a container that `open_media` gave."""
     lost = Lost()
-    return Frames(_decode_all(container, pixels, None, lost), lost)
+    return Frames(_decode_all(container, pixels, 0, None, lost), lost)
 
 
-def _read(path: Path, pixels: Pixels, until_frame: int | None, lost: Lost) -> Generator[Frame]:
+def _read(
+    path: Path, pixels: Pixels, from_frame: int, until_frame: int | None, lost: Lost
+) -> Generator[Frame]:
     with open_media(path) as container:
-        yield from _decode_all(container, pixels, until_frame, lost)
+        yield from _decode_all(container, pixels, from_frame, until_frame, lost)
 
 
 def _decode_all(
-    container: Any, pixels: Pixels, until_frame: int | None, lost: Lost
+    container: Any, pixels: Pixels, from_frame: int, until_frame: int | None, lost: Lost
 ) -> Generator[Frame]:
     stream = video_stream(container)
     if stream is None:
@@ -105,7 +110,9 @@ def _decode_all(
     for packet in packets(container, [stream], lost):
         for decoded in decode(packet, lost):
             turn = turn or _turn(decoded)
-            yield _frame(decoded, index, clock.time_s(decoded), pixels, turn)
+            time_s = clock.time_s(decoded)
+            if index >= from_frame:
+                yield _frame(decoded, index, time_s, pixels, turn)
             if index == until_frame:
                 return
             index += 1

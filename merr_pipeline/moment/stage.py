@@ -6,6 +6,7 @@ A still picture has no peak in time: its one frame is shown with the verdict ``n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -171,10 +172,8 @@ def _peak(peak: Peak, track: Row) -> Row:
 
 def _frame_at(work: Work, index: int) -> Picture:
     """Decode up to that frame and no further."""
-    frames = read_frames(work.clip.path, "rgb24", until_frame=index)
-    last = None
-    for frame in frames:
-        last = frame
-    if last is None or last.index != index:
+    with closing(read_frames(work.clip.path, "rgb24", index, from_frame=index)) as frames:
+        frame = next(frames, None)
+    if frame is None:
         raise fail(Reason.DECODE_ERROR, f"frame {index} cannot be read again")
-    return last.image
+    return frame.image

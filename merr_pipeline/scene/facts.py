@@ -172,7 +172,7 @@ def colours(jpeg: bytes, box: Row, probe: Row, words: SceneWords) -> Row:
 
 def _around_the_face(jpeg: bytes, box: Row, probe: Row) -> Any | None:
     """(pixels, 3) Blue, green, red as float; None where the face leaves too little."""
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    picture: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     scale = picture.shape[1] / probe["width"]
     keep = np.zeros(picture.shape[:2], dtype=bool)
     left, top, right, bottom = (round(edge * scale) for edge in picture_area(probe))
