@@ -1,0 +1,179 @@
+"""The dataset card: ``README.md`` with the front matter that `datasets` and the Hub read.
+
+It holds no time and no host, so the same inputs give the same card.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from merr_pipeline.dataset.columns import SUBSETS
+from merr_pipeline.dataset.plan import Entry, Plan
+from merr_pipeline.dataset.splits import SPLITS
+from merr_pipeline.schema import SCHEMA_VERSION, Row
+from merr_pipeline.settings import Settings
+
+HUB_LICENCES = frozenset(
+    {"apache-2.0", "mit", "cc", "cc0-1.0", "pddl", "odbl", "odc-by", "unlicense"}
+    | {"cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"}
+    | {"cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0"}
+    | {"cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"}
+)
+"""Those of the Hub's licence identifiers that media carry; any other is ``other`` there."""
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+_SUBSET_LINES = {
+    "clips": "one row per clip, everything known of it, with two pictures of its peak",
+    "coarse": "coarse-grained instruction records, text only",
+    "fine": "fine-grained instruction records, text only",
+    "rejected": "inputs that were left out: stage, reason, detail",
+}
+
+_LIMITS = """\
+- Labels, texts and scores describe what a clip shows and sounds like to the tools named above.
+  They are no statement about what a person felt, and none about identity, gender or age.
+- Action Units have the scale of `au_scale`; values of different scales must not be compared. An
+  Action Unit that the tool cannot see is absent, not 0.
+- Missing is null, and `flags` says why (`stage:reason`).
+- Shares of the splits are met on average over many groups of clips with one source or speaker;
+  a small dataset may have everything in `train`.
+- `peak_frame` and `face_crop` are pictures of people; they are under the licences of their clips
+  (column `licence`)."""
+
+
+def card(
+    plan: Plan,
+    rows: Mapping[str, Mapping[str, int]],
+    settings: Settings,
+    provenance: Sequence[Row],
+) -> str:
+    """The text of ``README.md``; ``rows`` gives ``subset -> split -> rows`` of what was written."""
+    entries = [plan.accepted[clip_id] for clip_id in sorted(plan.accepted)]
+    front = yaml.safe_dump(_front_matter(entries, rows), sort_keys=False, allow_unicode=True)
+    parts = [
+        f"---\n{front}---",
+        "# Multimodal emotion recognition and reasoning (MERR) records",
+        f"{len(entries)} clips of people, {len(plan.rejected)} inputs left out. "
+        f"Made by merr_pipeline, profile `{settings.profile}`, record schema {SCHEMA_VERSION}.",
+        "```python\n"
+        'from datasets import load_dataset\n\nclips = load_dataset("path/to/dataset", "clips")\n'
+        "```",
+        "## Subsets",
+        _subset_table(rows),
+        "## How it was made",
+        _stage_table(provenance),
+        "## Labels",
+        _label_table(entries, plan),
+        _label_remarks(entries),
+        "## Left out",
+        _rejected_table(plan),
+        "## Known limits",
+        _LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(
+    entries: Sequence[Entry], rows: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    languages = {e.language.partition("-")[0].lower() for e in entries if e.language}
+    front: dict[str, Any] = {"pretty_name": "MERR records", **_licences(entries)}
+    codes = sorted(code for code in languages if len(code) in (2, 3) and code.isalpha())
+    front |= {"language": codes} if codes else {}
+    return front | {
+        "size_categories": [_size(len(entries))],
+        "task_categories": ["video-classification", "visual-question-answering"],
+        "tags": ["emotion-recognition", "multimodal", "facial-action-units", "prosody", "merr"],
+        "configs": [_config(subset, rows[subset]) for subset in SUBSETS if subset in rows],
+    }
+
+
+def _licences(entries: Iterable[Entry]) -> dict[str, Any]:
+    names = {_hub_licence(entry.clip.licence) for entry in entries} or {"unknown"}
+    name = {"license_name": "per-clip"} if "other" in names else {}
+    return {"license": sorted(names), **name}
+
+
+def _hub_licence(licence: str | None) -> str:
+    if licence is None:
+        return "unknown"
+    name = "-".join(licence.lower().split())
+    return name if name in HUB_LICENCES else "other"
+
+
+def _size(clips: int) -> str:
+    return next((name for limit, name in _SIZES if clips < limit), "1M<n<10M")
+
+
+def _config(subset: str, splits: Mapping[str, int]) -> dict[str, Any]:
+    """One config; a file's split ``all`` is called ``rejected``, for `datasets` reserves "all"."""
+    names = {**{split: split for split in SPLITS}, "all": "rejected"}
+    files = [
+        {"split": name, "path": f"{subset}/{split}-*.parquet"}
+        for split, name in names.items()
+        if split in splits
+    ]
+    default = {"default": True} if subset == "clips" else {}
+    return {"config_name": subset, **default, "data_files": files}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _subset_table(rows: Mapping[str, Mapping[str, int]]) -> str:
+    return _table(
+        ["subset", "split", "rows", "what"],
+        (
+            (subset, split, count, _SUBSET_LINES[subset])
+            for subset in SUBSETS
+            for split, count in rows.get(subset, {}).items()
+        ),
+    )
+
+
+def _stage_table(provenance: Sequence[Row]) -> str:
+    return _table(
+        ["stage", "tool", "version", "model", "revision", "fingerprint"],
+        (
+            (r["stage"], r["tool"], r["version"], r["model"], r["revision"], r["fingerprint"][:12])
+            for r in provenance
+        ),
+    )
+
+
+def _label_table(entries: Sequence[Entry], plan: Plan) -> str:
+    """Clips by label, most frequent first, and split; undecided ones last."""
+    counts: dict[str | None, Counter[str]] = {}
+    for entry in entries:
+        by_split = counts.setdefault(entry.label, Counter())
+        by_split[plan.split_of[entry.clip.clip_id]] += 1
+    order = sorted(counts, key=lambda name: (name is None, -counts[name].total(), name or ""))
+    return _table(
+        ["label", *SPLITS],
+        ([name or "(undecided)", *(counts[name][split] for split in SPLITS)] for name in order),
+    )
+
+
+def _label_remarks(entries: Sequence[Entry]) -> str:
+    sources = Counter(entry.label_source for entry in entries if entry.label_source)
+    by_source = ", ".join(f"{count} by `{name}`" for name, count in sorted(sources.items()))
+    visual = sum(entry.visual_only for entry in entries)
+    return f"Labels decided: {by_source or 'none'}. Clips with nothing to hear: {visual}."
+
+
+def _rejected_table(plan: Plan) -> str:
+    counts = Counter((refusal.stage, refusal.reason.value) for refusal in plan.rejected)
+    if not counts:
+        return "Nothing."
+    return _table(["stage", "reason", "inputs"], ((*key, counts[key]) for key in sorted(counts)))

@@ -1,0 +1,139 @@
+"""The first look: who is in the dataset, who is not and why, and which split each clip is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Protocol
+
+from merr_pipeline.dataset.accept import (
+    DATASET_RULE,
+    FIRST_LOOK,
+    Rows,
+    is_ok,
+    is_visual_only,
+    judge,
+)
+from merr_pipeline.dataset.shards import batched
+from merr_pipeline.dataset.splits import Member, assign_splits
+from merr_pipeline.schema import STAGE_SCHEMAS, Clip, ClipId, Reason, Refusal
+from merr_pipeline.settings import DatasetSettings
+from merr_pipeline.stage import digest
+
+LOOK_SIZE = 1000  # clips whose small columns are in memory at once
+
+
+class RowsOf(Protocol):
+    """How assembly gets at the annotation store: the rows of some clips, some columns of each."""
+
+    def __call__(
+        self, clips: Sequence[Clip], columns: Mapping[str, Sequence[str]]
+    ) -> Iterable[Rows]:
+        """Per clip, in order: ``stage -> row`` with at least ``columns[stage]``.
+
+        A stage without a row for the clip is absent. May be lazy; it is read once, in order.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What remains of an accepted clip after the first look."""
+
+    clip: Clip
+    content: str  # hash of all that shapes its records but the configuration
+    visual_only: bool
+    label: str | None
+    label_source: str | None
+    language: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who goes where. ``rejected`` is sorted by clip_id and has each id once."""
+
+    accepted: dict[str, Entry]
+    split_of: dict[str, str]
+    rejected: list[Refusal]
+
+    def of_split(self, split: str) -> list[str]:
+        """Ids of the clips of a split."""
+        return [clip_id for clip_id, place in self.split_of.items() if place == split]
+
+
+def make_plan(
+    clips: Sequence[Clip],
+    rows_of: RowsOf,
+    refused: Sequence[Refusal],
+    earlier_splits: Mapping[str, str],
+    settings: DatasetSettings,
+) -> Plan:
+    """Judge every clip and place every accepted one; the order of ``clips`` does not matter."""
+    entries: dict[str, Entry] = {}
+    rejected: list[Refusal] = []
+    for batch in batched(clips, LOOK_SIZE):
+        for clip, rows in zip(batch, rows_of(batch, FIRST_LOOK), strict=True):
+            refusal = judge(clip, rows, settings)
+            if refusal:
+                rejected.append(refusal)
+            else:
+                entries[clip.clip_id] = _entry(clip, rows)
+    members = [_member(entry.clip) for entry in entries.values()]
+    placed = assign_splits(members, earlier_splits, settings.split_shares, settings.seed)
+    for clip_id, detail in placed.conflicts.items():
+        rejected.append(_split_conflict(entries.pop(clip_id).clip, detail))
+    plan = Plan(entries, placed.split_of, _with_own_ids(rejected, refused, placed.split_of))
+    _check_each_once(clips, refused, plan)
+    return plan
+
+
+def _entry(clip: Clip, rows: Rows) -> Entry:
+    known = {name: value for name, value in asdict(clip).items() if name != "path"}
+    hashes = {stage: rows[stage]["row_hash"] for stage in STAGE_SCHEMAS if stage in rows}
+    labelled = is_ok(rows, "label")
+    return Entry(
+        clip=clip,
+        content=digest([known, hashes]),
+        visual_only=is_visual_only(rows),
+        label=rows["label"]["label"] if labelled else None,
+        label_source=rows["label"]["label_source"] if labelled else None,
+        language=rows["transcript"]["text_language"] if is_ok(rows, "transcript") else None,
+    )
+
+
+def _member(clip: Clip) -> Member:
+    return Member(clip.clip_id, clip.sha256, clip.source_id, clip.speaker_id, clip.split)
+
+
+def _split_conflict(clip: Clip, detail: str) -> Refusal:
+    return Refusal(clip.clip_id, clip.media_path, Reason.SPLIT_CONFLICT, detail, stage=DATASET_RULE)
+
+
+def _with_own_ids(
+    rejected: Sequence[Refusal], refused: Sequence[Refusal], accepted: Mapping[str, str]
+) -> list[Refusal]:
+    """All refusals, sorted. Inputs that bring an id which is taken get ``#2``, ``#3``, … after it.
+
+    Only refused inputs can: two rows of a manifest with one id, one of which became the clip.
+    """
+    taken = {*accepted, *(refusal.clip_id for refusal in rejected)}
+    every = list(rejected)
+    for refusal in sorted(refused, key=lambda r: (r.clip_id, r.media_path, r.reason, r.detail)):
+        name, number = str(refusal.clip_id), 1
+        while name in taken:
+            number += 1
+            name = f"{refusal.clip_id}#{number}"
+        taken.add(name)
+        every.append(replace(refusal, clip_id=ClipId(name)))
+    return sorted(every, key=lambda refusal: refusal.clip_id)
+
+
+def _check_each_once(clips: Sequence[Clip], refused: Sequence[Refusal], plan: Plan) -> None:
+    """Every input ends exactly once; anything else is a fault of ours, and nothing is written."""
+    ends = [*plan.accepted, *(refusal.clip_id for refusal in plan.rejected)]
+    missing = {clip.clip_id for clip in clips} - set(ends)
+    if missing or len(ends) != len(set(ends)) or len(ends) != len(clips) + len(refused):
+        raise AssertionError(
+            f"{len(clips)} clips and {len(refused)} refused inputs end in {len(ends)} places, "
+            f"{len(set(ends))} of them distinct; without a place: {sorted(missing)[:5]}"
+        )
