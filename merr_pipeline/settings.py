@@ -61,6 +61,13 @@ class VoiceSettings(Section):
     min_pause_s: float = Field(0.25, ge=0, description="A gap of this length is a pause.")
     pitch_floor_hz: float = Field(75.0, gt=0, description="Lowest pitch searched.")
     pitch_ceiling_hz: float = Field(600.0, gt=0, description="Highest pitch searched.")
+    low_snr_db: float = Field(10.0, description="Under it the background is called strong.")
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> VoiceSettings:
+        if self.vad_off > self.vad_on or self.pitch_floor_hz >= self.pitch_ceiling_hz:
+            raise ValueError("vad_off must be <= vad_on, pitch_floor_hz < pitch_ceiling_hz")
+        return self
 
 
 class TranscriptSettings(Section):

@@ -1,0 +1,66 @@
+"""How strong a sound is, and how far the voice stands above what else is heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyloudnorm
+
+LOUDNESS_BLOCK_S = 0.4  # of ITU-R BS.1770; a shorter clip gets a shorter block
+FAINTEST_DB = -100.0  # under the last bit of 16: digital silence counts as this
+CLIPPED_LEVEL = 0.99
+CLIPPED_SHARE = 1e-3
+MIN_GAP_S = 0.2
+WEAKEST_SPEECH_SHARE = 0.01  # of the gap's power: caps the ratio at -20 dB
+
+
+@dataclass(frozen=True)
+class SignalToNoise:
+    """``method``: ``gaps`` (sound between the speech) or ``quiet_frames`` (a poor stand-in)."""
+
+    snr_db: float
+    method: str
+
+
+def level_db(power: float | np.floating) -> float | None:
+    """Power (mean square, full scale 1) in dB; None for digital silence."""
+    return None if power <= 10 ** (FAINTEST_DB / 10) else float(10 * np.log10(power))
+
+
+def loudness_lufs(samples: np.ndarray, rate_hz: int) -> float | None:
+    """Integrated loudness after ITU-R BS.1770-4; None for silence and under 0.1 s of sound.
+
+    A level of the file, not of the person: recordings are made and normalised at any gain.
+    """
+    duration_s = len(samples) / rate_hz
+    if duration_s < 0.1:
+        return None
+    meter = pyloudnorm.Meter(rate_hz, block_size=min(LOUDNESS_BLOCK_S, 0.9 * duration_s))
+    loudness = float(meter.integrated_loudness(samples.astype(np.float64)))
+    return loudness if np.isfinite(loudness) else None
+
+
+def is_clipped(samples: np.ndarray) -> bool:
+    """Whether a thousandth of the samples or more lies at full scale."""
+    return len(samples) > 0 and float(np.mean(np.abs(samples) >= CLIPPED_LEVEL)) >= CLIPPED_SHARE
+
+
+def signal_to_noise(
+    power: np.ndarray, speech: np.ndarray, gap: np.ndarray, frame_s: float
+) -> SignalToNoise | None:
+    """The voice's power over that of the gaps: 10 log10((speech - gap) / gap).
+
+    ``power`` is the mean square per frame; ``gap`` marks frames well outside of speech. Other
+    voices and music in the gaps count as noise. With less than 0.2 s of gap the quietest 5 % of
+    the speech frames stand in. None without speech.
+    """
+    if not speech.any():
+        return None
+    if gap.sum() * frame_s >= MIN_GAP_S:
+        noise, method = float(power[gap].mean()), "gaps"
+    else:
+        noise, method = float(np.percentile(power[speech], 5)), "quiet_frames"
+    noise = max(noise, 10 ** (FAINTEST_DB / 10))
+    voice = max(float(power[speech].mean()) - noise, WEAKEST_SPEECH_SHARE * noise)
+    return SignalToNoise(float(10 * np.log10(voice / noise)), method)

@@ -1,0 +1,217 @@
+"""Prosody in numbers: pitch and its movement, tempo, vocal effort, voice quality, levels.
+
+The measures follow eGeMAPS (Eyben et al. 2016) where it has them. Words for the numbers are made
+in `speech.tone`; here nothing is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import librosa
+import numpy as np
+
+from merr_pipeline.schema import Row
+from merr_pipeline.settings import VoiceSettings
+from merr_pipeline.speech import levels
+from merr_pipeline.speech.pitch import HOP_S, PitchTrack, harmonics_to_noise_db, track_pitch
+from merr_pipeline.speech.syllables import MISSED_NUCLEI, find_nuclei
+from merr_pipeline.speech.vad import Span
+
+GUARD_S = 0.1  # around speech, belongs neither to it nor to a gap
+BELOW_SPEECH_DB = 15.0  # under the 60th percentile of speech: breath, reverberation, background
+OCTAVE_ERROR_ST = 10.0  # this far from the median is a tracking error or another voice
+MAX_OCTAVE_OUTLIERS = 0.15
+MAX_TONAL_GAP = 0.3  # share of gap frames with a pitch: music, or somebody else
+CONTOUR_PART = 0.25  # of the pitch frames, at either end
+CONTOUR_PART_S = 0.3  # at least
+ENDING_S = 0.25
+LOW_BAND_HZ = (50.0, 1000.0)
+HIGH_BAND_HZ = (1000.0, 5000.0)
+SPECTRUM_S = 0.04
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which 10 ms frames are what; all of one length."""
+
+    power: np.ndarray  # mean square of the sound
+    pitch: PitchTrack
+    speech: np.ndarray
+    gap: np.ndarray  # sound that is well outside of speech
+    voice: np.ndarray  # voiced speech that is not far under the level of the rest
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a clip's sound.
+
+    ``prosody`` is a row of ``schema.PROSODY``; what was not measured is None. ``flags`` limit
+    its use: ``low_snr``, ``clipped_sound``, ``tonal_background``, ``pitch_unstable``. ``tonal_s``
+    is how long the sound has a pitch, in speech or not.
+    """
+
+    prosody: Row
+    flags: list[str]
+    tonal_s: float
+
+
+def measure(
+    samples: np.ndarray,
+    rate_hz: int,
+    spans: Sequence[Span],
+    settings: VoiceSettings,
+    sound_start_s: float = 0.0,
+) -> Measured:
+    """Measure the prosody of the speech in ``spans``; without any, only the levels.
+
+    ``samples`` is mono, full scale 1.0, on the clip's clock; up to ``sound_start_s`` it is padding.
+    """
+    heard = samples[round(sound_start_s * rate_hz) :]
+    frames = _frames(samples, rate_hz, spans, settings, sound_start_s)
+    noise = levels.signal_to_noise(frames.power, frames.speech, frames.gap, HOP_S)
+    pitch_st, outliers = _pitch_without_octave_errors(frames)
+    row: Row = {
+        **_pitch_measures(pitch_st),
+        "voiced_s": float(frames.voice.sum() * HOP_S) if spans else None,
+        "octave_outlier_share": outliers,
+        "rate_syll_s": _syllable_rate(samples, rate_hz, spans, frames),
+        "effort_db": alpha_ratio_db(samples, rate_hz, frames.voice),
+        "hnr_db": harmonics_to_noise_db(frames.pitch.correlation[frames.voice]),
+        "loudness_lufs": levels.loudness_lufs(heard, rate_hz),
+        "level_dbfs": levels.level_db(_mean_square(heard)),
+        "snr_db": noise.snr_db if noise else None,
+        "snr_method": noise.method if noise else None,
+    }
+    tonal_s = float(frames.pitch.voiced.sum() * HOP_S)
+    return Measured(row, _flags(row, frames, heard, settings), tonal_s)
+
+
+def _flags(row: Row, frames: Frames, heard: np.ndarray, settings: VoiceSettings) -> list[str]:
+    tonal = frames.gap.any() and frames.pitch.voiced[frames.gap].mean() > MAX_TONAL_GAP
+    found = {
+        "low_snr": row["snr_db"] is not None and round(row["snr_db"], 3) < settings.low_snr_db,
+        "clipped_sound": levels.is_clipped(heard),
+        "tonal_background": bool(tonal),
+        "pitch_unstable": (row["octave_outlier_share"] or 0) > MAX_OCTAVE_OUTLIERS,
+    }
+    return [flag for flag, raised in found.items() if raised]
+
+
+# --- frames ----------------------------------------------------------------------------------
+
+
+def _frames(
+    samples: np.ndarray,
+    rate_hz: int,
+    spans: Sequence[Span],
+    settings: VoiceSettings,
+    sound_start_s: float,
+) -> Frames:
+    pitch = track_pitch(samples, rate_hz, settings.pitch_floor_hz, settings.pitch_ceiling_hz)
+    power = _frame_power(samples, rate_hz, len(pitch.f0_hz))
+    time_s = pitch.time_s
+    speech = _inside(time_s, spans)
+    near = _inside(time_s, [Span(s.start_s - GUARD_S, s.end_s + GUARD_S) for s in spans])
+    gap = ~near & (time_s >= sound_start_s)
+    voice = speech & pitch.voiced
+    if speech.any():
+        usual = np.percentile(power[speech], 60)
+        voice &= power > usual * 10 ** (-BELOW_SPEECH_DB / 10)
+    return Frames(power, pitch, speech, gap, voice)
+
+
+def _frame_power(samples: np.ndarray, rate_hz: int, count: int) -> np.ndarray:
+    """Mean square of the 10 ms around each frame's middle (the ends hold fewer samples)."""
+    hop = round(HOP_S * rate_hz)
+    squares = np.zeros(count * hop)
+    inside = samples[: len(squares) - hop // 2].astype(np.float64) ** 2
+    squares[hop // 2 : hop // 2 + len(inside)] = inside
+    return np.asarray(squares.reshape(count, hop).mean(axis=1), np.float64)
+
+
+def _inside(time_s: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
+    inside = np.zeros(len(time_s), bool)
+    for span in spans:
+        inside |= (time_s >= span.start_s) & (time_s < span.end_s)
+    return inside
+
+
+def _mean_square(samples: np.ndarray) -> float:
+    return float(np.mean(samples.astype(np.float64) ** 2)) if len(samples) else 0.0
+
+
+# --- measures --------------------------------------------------------------------------------
+
+
+def _pitch_without_octave_errors(frames: Frames) -> tuple[np.ndarray, float | None]:
+    """Pitch of the voice frames in semitones (MIDI numbers), and the share that was left out."""
+    f0_hz = frames.pitch.f0_hz[frames.voice]
+    if len(f0_hz) == 0:
+        return f0_hz, None
+    pitch_st = np.asarray(librosa.hz_to_midi(f0_hz), np.float64)
+    near = np.abs(pitch_st - np.median(pitch_st)) <= OCTAVE_ERROR_ST
+    return pitch_st[near], float(1 - near.mean())
+
+
+def _pitch_measures(pitch_st: np.ndarray) -> Row:
+    if len(pitch_st) == 0:
+        return dict.fromkeys(("f0_median_hz", "f0_sd_st", "contour_st", "ending_st"))
+    return {
+        "f0_median_hz": float(librosa.midi_to_hz(np.median(pitch_st))),
+        "f0_sd_st": float(np.std(pitch_st)),
+        "contour_st": _contour_st(pitch_st),
+        "ending_st": _ending_st(pitch_st),
+    }
+
+
+def _contour_st(pitch_st: np.ndarray) -> float | None:
+    """Median of the last quarter minus that of the first; None when they would overlap."""
+    part = max(round(CONTOUR_PART * len(pitch_st)), round(CONTOUR_PART_S / HOP_S))
+    if 2 * part > len(pitch_st):
+        return None
+    return float(np.median(pitch_st[-part:]) - np.median(pitch_st[:part]))
+
+
+def _ending_st(pitch_st: np.ndarray) -> float | None:
+    """How pitch moves within the last quarter second of voice: its later half minus its earlier."""
+    part = round(ENDING_S / HOP_S)
+    if len(pitch_st) < 2 * part:
+        return None
+    last = pitch_st[-part:]
+    return float(np.median(last[part // 2 :]) - np.median(last[: part // 2]))
+
+
+def alpha_ratio_db(samples: np.ndarray, rate_hz: int, frames: np.ndarray) -> float | None:
+    """Energy of 1 to 5 kHz over that of 50 Hz to 1 kHz, mean of the frames' dB (eGeMAPS).
+
+    Rises with vocal effort, whatever the gain of the recording. None without frames.
+    """
+    size = round(SPECTRUM_S * rate_hz)
+    starts = np.flatnonzero(frames) * round(HOP_S * rate_hz)
+    padded = np.pad(samples.astype(np.float64), (size // 2, size))
+    frequency = np.fft.rfftfreq(size, 1 / rate_hz)
+    low, high = (_band(frequency, band) for band in (LOW_BAND_HZ, HIGH_BAND_HZ))
+    window = np.hanning(size)
+    ratios = []
+    for start in starts:
+        power = np.abs(np.fft.rfft(padded[start : start + size] * window)) ** 2
+        if power[low].sum() > 0 and power[high].sum() > 0:
+            ratios.append(10 * np.log10(power[high].sum() / power[low].sum()))
+    return float(np.mean(ratios)) if ratios else None
+
+
+def _band(frequency: np.ndarray, band_hz: tuple[float, float]) -> np.ndarray:
+    return (frequency >= band_hz[0]) & (frequency < band_hz[1])
+
+
+def _syllable_rate(
+    samples: np.ndarray, rate_hz: int, spans: Sequence[Span], frames: Frames
+) -> float | None:
+    """Syllable nuclei in speech per second of speech, with those that the method misses."""
+    speech_s = sum(span.duration_s for span in spans)
+    if speech_s <= 0 or not frames.voice.any():
+        return None
+    nuclei = _inside(find_nuclei(samples, rate_hz), spans).sum()
+    return float(nuclei * MISSED_NUCLEI / speech_s)

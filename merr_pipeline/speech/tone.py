@@ -1,0 +1,141 @@
+"""The ``tone`` stage: the measured voice in words, with what limits them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from merr_pipeline import schema
+from merr_pipeline.schema import Reason, Row, Status
+from merr_pipeline.settings import Settings
+from merr_pipeline.speech.syllables import count_syllables
+from merr_pipeline.speech.wording import (
+    Measures,
+    ToneWords,
+    arousal_value,
+    cautions_for,
+    compose,
+    describe,
+    lacks,
+    pitch_level_st,
+    read_tone_words,
+    word_for,
+)
+from merr_pipeline.stage import Identity, Stage, Work, each, rounded, skip
+from merr_pipeline.templates import load_template
+
+SOURCE = "prosody_rules"
+
+
+class ToneStage(Stage):
+    """Words from the rows of ``voice`` and ``transcript``; opens no media."""
+
+    name = "tone"
+    needs = ("voice", "transcript")
+    schema = schema.TONE
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.tone
+        self._template = load_template("tone_words.yaml", settings.templates)
+        self._words = read_tone_words(self._template)
+
+    def identity(self) -> Identity:
+        """The tables by their content, and every setting of ``tone``."""
+        return Identity(
+            stage=self.name,
+            version=1,
+            tool=SOURCE,
+            tool_version=str(self._words.version),
+            template=self._template.sha256,
+            settings=self._settings.model_dump(mode="json"),
+        )
+
+    def annotate(self, batch: Sequence[Work]) -> list[Row]:
+        """One row per clip."""
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work: Work) -> Row:
+        """Describe one voice.
+
+        Raises:
+            NotOk: skipped with the reason of ``voice`` where that was skipped, with ``UPSTREAM``
+                where it failed, with ``LITTLE_SPEECH`` where there is too little to describe.
+        """
+        voice = work.seen["voice"]
+        if voice["status"] == Status.SKIPPED:
+            raise skip(Reason(voice["reason"]), _maybe_a_voice(voice))
+        if not work.ok("voice"):
+            raise skip(Reason.UPSTREAM, f"voice: {voice['reason']}")
+        transcript = work.seen["transcript"] if work.ok("transcript") else None
+        use_text = self._settings.tempo_from == "transcript"
+        rate, source = tempo(voice, transcript if use_text else None, self._words)
+        return describe_voice(voice, rate, source, self._words)
+
+
+def _maybe_a_voice(voice: Row) -> str:
+    uncertain = "no clear speech; it may be crying, shouting, or words under music"
+    return uncertain if voice["speech_uncertain"] else ""
+
+
+def tempo(voice: Row, transcript: Row | None, words: ToneWords) -> tuple[float | None, str | None]:
+    """Syllables per second of speech, and their source: ``transcript`` or ``nuclei``.
+
+    A transcript may be a translation, or hold more or less than the clip; its syllables count only
+    when they give a rate that people speak at, and that is near the nuclei that were heard.
+    """
+    heard = voice["prosody"]["rate_syll_s"]
+    syllables = None
+    if transcript is not None and transcript["transcript"]:
+        syllables = count_syllables(transcript["transcript"], transcript["text_language"])
+    if syllables and voice["speech_s"]:
+        rate = rounded(syllables / voice["speech_s"])
+        if words.tempo_from_text.believes(rate, heard):
+            return rate, "transcript"
+    return heard, None if heard is None else "nuclei"
+
+
+def describe_voice(
+    voice: Row, rate_syll_s: float | None, rate_source: str | None, words: ToneWords
+) -> Row:
+    """The payload of a ``tone`` row.
+
+    Raises:
+        NotOk: skipped with ``LITTLE_SPEECH``.
+    """
+    measures = measures_of(voice, rate_syll_s, words)
+    if any(lacks(measures, {name: least}) for name, least in words.too_little.items()):
+        amounts = ", ".join(f"{name} {measures[name]}" for name in words.too_little)
+        raise skip(Reason.LITTLE_SPEECH, amounts)
+    found = describe(measures, voice["flags"], words)
+    arousal_word = word_for(measures["arousal"], words.arousal.steps)
+    by_feature = {item["feature"]: item["word"] for item in found}
+    if arousal_word is not None:
+        by_feature["arousal"] = arousal_word
+    return {
+        "tone": compose(by_feature, words.sentence),
+        "tone_source": SOURCE,
+        "words": found,
+        "arousal": measures["arousal"],
+        "arousal_word": arousal_word,
+        "rate_syll_s": rate_syll_s,
+        "rate_source": rate_source,
+        "cautions": cautions_for(measures, voice["flags"], words),
+    }
+
+
+def measures_of(voice: Row, rate_syll_s: float | None, words: ToneWords) -> Measures:
+    """Every measure of `wording.MEASURES`, rounded, from a row of ``voice``."""
+    prosody = voice["prosody"]
+    measures: dict[str, float | None] = {
+        **{
+            name: prosody[name]
+            for name in ("f0_median_hz", "f0_sd_st", "contour_st", "ending_st", "voiced_s")
+        },
+        **{name: prosody[name] for name in ("effort_db", "hnr_db", "snr_db")},
+        "speech_s": voice["speech_s"],
+        "rate_syll_s": rate_syll_s,
+        "pitch_st": rounded(pitch_level_st(prosody["f0_median_hz"], words)),
+        "pause_count": float(len(voice["pauses"])),
+        "longest_pause_s": max(voice["pauses"], default=None),
+    }
+    measures["arousal"] = rounded(arousal_value(measures, voice["flags"], words.arousal))
+    return measures

