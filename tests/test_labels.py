@@ -173,12 +173,6 @@ def test_an_unseen_unit_is_unknown_and_not_absent():
     assert rules.scores(flat_cheeks, "intensity_0_5")["happy"] == pytest.approx(2 / 3)
 
 
-def test_without_a_peak_the_mean_over_the_shot_stands_for_it():
-    row = {**moment_row({"AU12": 3.0}), "peak_time_s": None}
-
-    assert seen_units(row)["AU12"].value == 0.2
-
-
 def test_a_null_value_is_no_zero():
     assert "AU12" not in seen_units(moment_row({"AU12": None}))
 

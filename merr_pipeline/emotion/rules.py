@@ -35,18 +35,15 @@ Seen = Mapping[str, SeenUnit]
 
 
 def seen_units(moment: Row) -> dict[str, SeenUnit]:
-    """What a ``moment`` row says of the main person's face, at the peak.
+    """What a ``moment`` row says of the main person's face at the peak, by code.
 
-    Without a peak there is no single moment to look at: then the mean over the shot stands for it.
-    An Action Unit with neither value was not seen.
+    An Action Unit without a value there was not seen.
     """
-    found = {}
-    for unit in moment.get("action_units") or []:
-        at_peak, mean = unit["value_at_peak"], unit["mean"]
-        value = mean if moment.get("peak_time_s") is None else at_peak
-        if value is not None:
-            found[unit["au"]] = SeenUnit(value, unit["reliability"])
-    return found
+    return {
+        unit["au"]: SeenUnit(unit["value_at_peak"], unit["reliability"])
+        for unit in moment.get("action_units") or []
+        if unit["value_at_peak"] is not None
+    }
 
 
 class _Entry(BaseModel):

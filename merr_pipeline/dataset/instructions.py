@@ -1,0 +1,99 @@
+"""Instruction records: one question and its answer, for training.
+
+A clip with a label gives, as far as the texts exist:
+
+========  ===========  ============================
+coarse    `describe`   the coarse caption
+coarse    `emotion`    the label, one word
+coarse    `sentiment`  positive, negative or neutral; only where the label says which
+fine      `reason`     the fine text
+========  ===========  ============================
+
+A clip whose label is undecided gives `describe` alone: the coarse caption, and the fine text, which
+then describes and does not conclude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from merr_pipeline.emotion.labels import SPACES_TEMPLATE
+from merr_pipeline.fuse.phrases import pick
+from merr_pipeline.schema import MerrError, Row
+from merr_pipeline.templates import load_template
+
+TEMPLATE = "questions.yaml"
+TASKS = ("emotion", "sentiment", "describe", "reason")
+SENTIMENT_SPACE = "sentiment"
+"""Its labels are sentiments, so there is no emotion to ask for."""
+
+_COPIED = ("clip_id", "label", "label_source", "transcript", "media_path", "sha256", "split")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """``questions.yaml``, with the labels of each label space."""
+
+    pools: Mapping[str, tuple[str, ...]]  # by task
+    sentiments: Mapping[str, str]  # by label
+    labels: Mapping[str, tuple[str, ...]]  # by label space
+
+
+def load_questions(templates: Path | None = None) -> Questions:
+    """Read the pools from the user's templates folder, else the shipped one.
+
+    Raises:
+        MerrError: a file is missing, or a task has no question.
+    """
+    data = load_template(TEMPLATE, templates).data
+    if lacking := [task for task in TASKS if not data.get(task)]:
+        raise MerrError(f"template {TEMPLATE} has no question for {', '.join(lacking)}.")
+    spaces = load_template(SPACES_TEMPLATE, templates).data["spaces"]
+    return Questions(
+        pools={task: tuple(data[task]) for task in TASKS},
+        sentiments=data.get("sentiments") or {},
+        labels={name: tuple(labels) for name, labels in spaces.items()},
+    )
+
+
+def instruction_records(clip_row: Row, questions: Questions) -> list[Row]:
+    """The ``coarse`` and ``fine`` records of one accepted clip, coarse ones first.
+
+    ``clip_row`` has the columns of ``clips``; ``granularity`` tells where each record belongs.
+    """
+    return [
+        _record(clip_row, granularity, task, answer, questions)
+        for granularity, task, answer in _tasks(clip_row, questions)
+    ]
+
+
+def _tasks(clip_row: Row, questions: Questions) -> Iterator[tuple[str, str, str]]:
+    """``(granularity, task, answer)`` of every record that the clip gives."""
+    label, fine = clip_row["label"], clip_row["fine_caption"]
+    if clip_row["coarse_caption"]:
+        yield "coarse", "describe", clip_row["coarse_caption"]
+    if label is not None:
+        if clip_row["label_space"] != SENTIMENT_SPACE:
+            yield "coarse", "emotion", label
+        if label in questions.sentiments:
+            yield "coarse", "sentiment", questions.sentiments[label]
+    if fine:
+        yield "fine", "describe" if label is None else "reason", fine
+
+
+def _record(clip_row: Row, granularity: str, task: str, answer: str, questions: Questions) -> Row:
+    record_id = f"{clip_row['clip_id']}:{granularity}:{task}"
+    labels = questions.labels.get(clip_row["label_space"] or "", ())
+    question = pick(questions.pools[task], record_id, "question")
+    return {
+        "record_id": record_id,
+        "granularity": granularity,
+        "task": task,
+        "messages": [
+            {"role": "user", "content": question.replace("{labels}", ", ".join(labels))},
+            {"role": "assistant", "content": answer},
+        ],
+        **{name: clip_row[name] for name in _COPIED},
+    }

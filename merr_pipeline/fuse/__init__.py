@@ -1,0 +1,1 @@
+"""From measurements to a text that reasons from them and from nothing else."""

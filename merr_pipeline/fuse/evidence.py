@@ -1,0 +1,233 @@
+"""The evidence list of a clip: everything that a text about it may point to, numbered E1, E2, ...
+
+It is made from the rows of the stages alone: active Action Units at the peak, a notable head pose,
+how far the moment stands out, the voice in words, the quotation, what is to be seen, and last what
+is missing and why. What is not in the list, no text may claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from merr_pipeline.emotion.facs import ActionUnitTable
+from merr_pipeline.emotion.rules import Rules, Seen, seen_units
+from merr_pipeline.fuse.wording import FineText
+from merr_pipeline.schema import Row, Status
+
+
+class Kind(StrEnum):
+    """What an item tells; finer than its modality."""
+
+    ACTION_UNIT = "action_unit"  # key: its code
+    STILL_FACE = "still_face"  # seen, and nothing is active
+    HEAD_POSE = "head_pose"
+    PEAK = "peak"  # key: the verdict
+    VOICE = "voice"  # key: the feature, e.g. "tempo"; word: e.g. "fast"
+    AROUSAL = "arousal"  # word: e.g. "very high"
+    WORDS = "words"  # word: the quotation
+    SCENE = "scene"  # key: the fact, e.g. "light"; word: e.g. "dim"
+    MISSING = "missing"  # key: the stage, or "unseen_units"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of evidence. ``row`` is what the dataset holds of it."""
+
+    kind: Kind
+    modality: str  # face | voice | words | scene | missing
+    key: str
+    text: str
+    word: str = ""
+    time_s: float | None = None
+    value: float | None = None
+    scale: str | None = None
+    reliability: str | None = None
+    id: str = ""
+
+    def row(self) -> Row:
+        """As ``schema.EVIDENCE`` has it."""
+        names = ("id", "modality", "text", "time_s", "value", "scale", "reliability")
+        return {name: getattr(self, name) for name in names}
+
+
+Rows = Mapping[str, Row]
+
+
+def is_ok(rows: Rows, stage: str) -> bool:
+    """Whether the clip has an ``ok`` row of that stage."""
+    return stage in rows and rows[stage]["status"] == Status.OK
+
+
+def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
+    """The evidence of one clip, numbered from E1, what is missing last.
+
+    An empty list, or one of missing things alone, says that nothing was measured.
+    """
+    items = [
+        *_face_items(rows, rules, wording),
+        *_voice_items(rows),
+        *_words_items(rows),
+        *_scene_items(rows, wording),
+        *_missing_items(rows, rules.table, wording),
+    ]
+    return [replace(item, id=f"E{number}") for number, item in enumerate(items, start=1)]
+
+
+def _face_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
+    if not (is_ok(rows, "face") and is_ok(rows, "moment")):
+        return
+    moment, scale = rows["moment"], rows["face"]["au_scale"]
+    seen = seen_units(moment)
+    active = rules.active(seen, scale)
+    yield from (_action_unit(code, seen, scale, moment, rules.table) for code in active)
+    relevant = [code for code in seen if rules.table.units[code].emotion_relevant]
+    if relevant and not active:
+        yield Item(
+            Kind.STILL_FACE,
+            "face",
+            "still_face",
+            f"none of the {len(relevant)} facial actions measured is active"
+            f" ({', '.join(sorted(relevant))})",
+            time_s=moment["peak_time_s"],
+            scale=scale,
+        )
+    if pose := wording.pose_words(moment["head_pose"]):
+        yield Item(
+            Kind.HEAD_POSE,
+            "face",
+            "head_pose",
+            f"head {pose}{_at(moment['peak_time_s'])}",
+            pose,
+            moment["peak_time_s"],
+        )
+    if relevant and moment["peak_verdict"]:
+        yield _peak(moment)
+
+
+def _action_unit(code: str, seen: Seen, scale: str, moment: Row, table: ActionUnitTable) -> Item:
+    unit, time_s = seen[code], moment["peak_time_s"]
+    amount = {
+        "intensity_0_5": f"{unit.value:.2f} of 5",
+        "probability": f"probability {unit.value:.2f}",
+    }.get(scale, f"{unit.value:.2f} on an uncalibrated scale of 0 to 5")
+    return Item(
+        Kind.ACTION_UNIT,
+        "face",
+        code,
+        f"{code} {table.units[code].name.lower()}: {amount}{_at(time_s)}",
+        time_s=time_s,
+        value=unit.value,
+        scale=scale,
+        reliability=unit.reliability,
+    )
+
+
+def _peak(moment: Row) -> Item:
+    verdict, time_s = moment["peak_verdict"], moment["peak_time_s"]
+    text = {
+        "clear": "the face is clearly at its most expressive",
+        "weak": "the face is somewhat more expressive than before and after",
+    }.get(verdict, "no moment stands out in the face")
+    return Item(
+        Kind.PEAK,
+        "face",
+        verdict,
+        f"{text}{_at(time_s) if verdict != 'none' else ''}",
+        time_s=time_s if verdict != "none" else None,
+        value=moment["peak_score"],
+    )
+
+
+def _voice_items(rows: Rows) -> Iterator[Item]:
+    if not is_ok(rows, "tone"):
+        return
+    tone = rows["tone"]
+    reliability = "low" if tone["cautions"] else None
+    for entry in tone["words"] or []:
+        name = entry["feature"].replace("_", " ")
+        number = _number(entry["value"], entry["unit"])
+        yield Item(
+            Kind.VOICE,
+            "voice",
+            entry["feature"],
+            f"{name}: {entry['word']}{number}",
+            entry["word"],
+            value=entry["value"],
+            scale=entry["unit"],
+            reliability=reliability,
+        )
+    if tone["arousal_word"]:
+        yield Item(
+            Kind.AROUSAL,
+            "voice",
+            "arousal",
+            f"vocal arousal: {tone['arousal_word']}{_number(tone['arousal'], None)}",
+            tone["arousal_word"],
+            value=tone["arousal"],
+            reliability=reliability,
+        )
+
+
+def _words_items(rows: Rows) -> Iterator[Item]:
+    if not is_ok(rows, "transcript") or not rows["transcript"]["transcript"]:
+        return
+    row = rows["transcript"]
+    quotation = plain_quotation(row["transcript"])
+    origin = ", ".join(filter(None, (row["transcript_source"], row["text_language"])))
+    starts = [s["start_s"] for s in row["segments"] or [] if s["start_s"] is not None]
+    yield Item(
+        Kind.WORDS,
+        "words",
+        "transcript",
+        f'transcript ({origin}): "{quotation}"',
+        quotation,
+        time_s=min(starts, default=None),
+    )
+
+
+def plain_quotation(text: str) -> str:
+    """The words on one line, with no double quotation mark inside that could end them."""
+    for mark in '"“”„«»「」『』＂':
+        text = text.replace(mark, "'")
+    return " ".join(text.split())
+
+
+def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
+    if not is_ok(rows, "scene"):
+        return
+    row = rows["scene"]
+    if row["scene_source"] != "measured_facts" and row["scene"]:
+        text = plain_quotation(row["scene"])
+        yield Item(Kind.SCENE, "scene", "scene", f"scene ({row['scene_source']}): {text}", text)
+        return
+    facts = row["scene_facts"] or {}
+    for key in wording.scene_facts:
+        if facts.get(key) is not None:
+            word = str(facts[key])
+            yield Item(Kind.SCENE, "scene", key, f"{key.replace('_', ' ')}: {word}", word)
+
+
+def _missing_items(rows: Rows, table: ActionUnitTable, wording: FineText) -> Iterator[Item]:
+    for stage, name in wording.missing.stages.items():
+        if stage in rows and not is_ok(rows, stage):
+            reason = rows[stage]["reason"]
+            told = wording.missing.reasons.get(reason, str(reason).replace("_", " "))
+            yield Item(Kind.MISSING, "missing", stage, f"no {name}: {told}", str(reason))
+    if is_ok(rows, "face") and is_ok(rows, "moment"):
+        seen = seen_units(rows["moment"])
+        relevant = [code for code, unit in table.units.items() if unit.emotion_relevant]
+        if seen and (unseen := [code for code in relevant if code not in seen]):
+            tool = rows["face"]["face_tool"]
+            codes = ", ".join(unseen)
+            text = f"not measured by the face tool {tool} here: {codes}"
+            yield Item(Kind.MISSING, "missing", "unseen_units", text, codes)
+
+
+def _at(time_s: float | None) -> str:
+    return "" if time_s is None else f" at {time_s:.2f} s"
+
+
+def _number(value: float | None, unit: str | None) -> str:
+    return "" if value is None else f" ({' '.join(filter(None, (f'{value:g}', unit)))})"

@@ -1,0 +1,127 @@
+"""The composer's English: ``fine_text.yaml``, read and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from merr_pipeline.schema import MerrError, Row
+from merr_pipeline.templates import load_template
+
+TEMPLATE = "fine_text.yaml"
+
+Pool = tuple[str, ...]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Entry):
+    """How much of what is known a text says."""
+
+    max_signs: int = Field(ge=1)
+    max_quote_words: int = Field(ge=1)
+    max_quote_letters: int = Field(ge=1)
+
+
+class PoseWords(_Entry):
+    """When a head pose is worth saying, and how."""
+
+    yaw_from_deg: float
+    pitch_from_deg: float
+    left: str
+    right: str
+    raised: str
+    lowered: str
+
+
+class Missing(_Entry):
+    """How a stage is called that has no ``ok`` row, and why it has none."""
+
+    stages: dict[str, str]
+    reasons: dict[str, str]
+
+
+class SceneWords(_Entry):
+    """The picture in one sentence."""
+
+    sentence: Pool
+    faces: str
+    light: str
+    numbers: Pool
+
+
+class VoiceWords(_Entry):
+    """The voice in one sentence; ``features`` are noun phrases in the order of saying."""
+
+    sentence: Pool
+    unsure: Pool
+    arousal: Pool
+    arousal_alone: Pool
+    features: Pool
+    reworded: dict[str, str]
+    unremarkable: frozenset[str]
+    max_features: int = Field(ge=1)
+    silent: Pool
+    speechless: Pool
+
+
+class Conclusions(_Entry):
+    """The last sentence, by label source and by how the clues bear on the label."""
+
+    manifest: dict[str, Pool]
+    au_rules: dict[str, Pool]
+    undecided: Pool
+
+
+class FineText(_Entry):
+    """The whole of ``fine_text.yaml``."""
+
+    limits: Limits
+    pose: PoseWords
+    scene_facts: tuple[str, ...]
+    missing: Missing
+    face: dict[str, Pool]
+    pose_sentence: Pool
+    scene: SceneWords
+    voice: VoiceWords
+    words: Pool
+    these: dict[str, str]
+    reading: dict[str, Pool]
+    conclusion: Conclusions
+    emotions: dict[str, str]
+    sha256: str
+
+    def pose_words(self, head_pose: Row | None) -> str | None:
+        """``"turned to the left of the picture and lowered"``; None where it is not worth saying.
+
+        Yaw is positive to the viewer's right, pitch upwards.
+        """
+        yaw, pitch = ((head_pose or {}).get(name) or 0.0 for name in ("yaw_deg", "pitch_deg"))
+        words = []
+        if abs(yaw) >= self.pose.yaw_from_deg:
+            words.append(self.pose.right if yaw > 0 else self.pose.left)
+        if abs(pitch) >= self.pose.pitch_from_deg:
+            words.append(self.pose.raised if pitch > 0 else self.pose.lowered)
+        return " and ".join(words) or None
+
+    def emotion(self, label: str) -> str:
+        """The label as a noun; a label of the user's own stands in quotation marks."""
+        return self.emotions.get(label, f'"{label}"')
+
+
+def load_fine_text(templates: Path | None = None) -> FineText:
+    """Read ``fine_text.yaml`` from the user's templates folder, else the shipped one.
+
+    Raises:
+        MerrError: the file is missing, or says something that cannot be.
+    """
+    template = load_template(TEMPLATE, templates)
+    data: dict[str, Any] = template.data
+    try:
+        return FineText.model_validate({**data, "sha256": template.sha256})
+    except (ValidationError, TypeError) as error:
+        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
