@@ -152,7 +152,7 @@ def test_the_apex_lies_in_its_shot_between_onset_and_offset_while_somebody_speak
         assert truth["speech"]["start_s"] < apex_s < truth["speech"]["end_s"]
 
 
-def test_the_eyes_are_darkest_open_and_lids_cover_them_at_the_blink():
+def test_the_lids_cover_the_eyes_at_the_blink():
     truth = read_truth("blink_then_smile")
     _, luma = read_luma("blink_then_smile")
     eye = luma[: truth["onset_frame"], 175:205, 130:180].astype(float)
@@ -161,7 +161,7 @@ def test_the_eyes_are_darkest_open_and_lids_cover_them_at_the_blink():
     dark_pixels = (eye < 70).sum(axis=(1, 2))
 
     assert abs(int(dark_pixels.argmin()) - truth["blink_frame"]) <= 1
-    assert dark_pixels.min() < 0.7 * np.median(dark_pixels)
+    assert dark_pixels.min() < 0.4 * np.median(dark_pixels)
 
 
 @pytest.mark.parametrize("clip_id", clips_with(has_sound=True))

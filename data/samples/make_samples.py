@@ -322,7 +322,7 @@ def close_eyes(portrait: Portrait) -> Displacements:
 
 def tighten_lids(portrait: Portrait) -> Displacements:
     """AU07: the lower lid goes up, the upper one a little down."""
-    return _move_lids(portrait, 0.05, -0.33)
+    return _move_lids(portrait, 0.05, -0.4)
 
 
 def widen_eyes(portrait: Portrait) -> Displacements:
@@ -643,7 +643,7 @@ CLIPS = (
         expression="smile",
         action_units=("AU06", "AU12"),
         label="happy",
-        movement=Movement({"pull_corners": 1.0, "raise_cheeks": 0.6}, 52, 70, 90),
+        movement=Movement({"pull_corners": 1.2, "raise_cheeks": 0.6}, 54, 70, 87),
         speech=Speech(
             "And now over to you, with the good news.",
             *("en", "en-gb+f2", 180, 55, 1.7, "manifest"),
