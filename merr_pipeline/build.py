@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +26,7 @@ from merr_pipeline.dataset.assemble import AssembleReport, assemble
 from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.files import write_atomically
-from merr_pipeline.pipeline import BatchReport, Pipeline, State, open_store
+from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Status
 from merr_pipeline.settings import Settings, load_settings
 
@@ -56,9 +57,8 @@ class Build:
         columns = read_columns(request.mapping, request.preset, settings.templates)
         self.inputs: Inputs = read_inputs(request.clips, request.manifest, columns, hashes)
         hashes.save()
-        store = open_store(self.out)
-        store.refresh()
-        self.pipeline = Pipeline(settings, store, retry=request.retry)
+        self.pipeline = Pipeline(build_stages(settings), self.out, retry=request.retry)
+        self.pipeline.store.refresh()
         self.pending: list[State] = [
             state for clip in self.inputs.clips if (state := self.pipeline.plan(clip)).pending
         ]
@@ -79,7 +79,8 @@ class Build:
 
     def engine(self) -> LocalEngine:
         """Workers for `LocalEngine.run`; to be closed (``with build.engine() as engine``)."""
-        return LocalEngine(self.settings, self.out, self.workers, self.pipeline)
+        open_pipeline = partial(open_pipeline_of, self.settings, self.out)
+        return LocalEngine(open_pipeline, self.workers, self.pipeline)
 
     def count(self, report: BatchReport) -> None:
         """Take a finished batch into the run's summary."""
@@ -175,9 +176,8 @@ def look_at(request: Request) -> View:
     columns = read_columns(request.mapping, request.preset, settings.templates)
     hashes = HashMemory(request.out / "cache" / "hashes.json")
     inputs = read_inputs(request.clips, request.manifest, columns, hashes)
-    store = open_store(request.out)
-    store.refresh()
-    pipeline = Pipeline(settings, store)
+    pipeline = Pipeline(build_stages(settings), request.out)
+    pipeline.store.refresh()
     planned = [pipeline.plan(clip) for clip in inputs.clips]
     settled = [pipeline.settled(clip) for clip in inputs.clips]
     pending = Counter(stage for state in planned for stage in state.pending)
@@ -210,6 +210,11 @@ def open_build(request: Request) -> Iterator[Build]:
     with lock:
         _hold(lock, request.out)
         yield Build(request, settings)
+
+
+def open_pipeline_of(settings: Settings, out: Path) -> Pipeline:
+    """The pipeline of a build, as each worker opens it."""
+    return Pipeline(build_stages(settings), out)
 
 
 def _hold(lock: IO[str], out: Path) -> None:

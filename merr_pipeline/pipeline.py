@@ -19,7 +19,7 @@ from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.scene.facts import SceneStage
-from merr_pipeline.schema import PASSES_WITH_TIME, STAGE_SCHEMAS, Clip, Reason, Row, Status
+from merr_pipeline.schema import PASSES_WITH_TIME, Clip, Reason, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.tone import ToneStage
 from merr_pipeline.speech.transcript import TranscriptStage
@@ -87,9 +87,9 @@ class BatchReport:
 class Pipeline:
     """The stages of one build with its store; one in the parent to plan, one in each worker."""
 
-    def __init__(self, settings: Settings, store: Store, *, retry: bool = False) -> None:
-        self.store = store
-        self.stages = build_stages(settings)
+    def __init__(self, stages: Sequence[BatchStage], out: Path, *, retry: bool = False) -> None:
+        self.stages = tuple(stages)
+        self.store = Store(out / "annotations", {s.name: s.schema for s in self.stages})
         self.identities: dict[str, Identity] = {s.name: s.identity() for s in self.stages}
         self._marks = {
             s.name: [self.identities[s.name].fingerprint(), digest(s.schema.to_string())]
@@ -235,8 +235,3 @@ def _mark(entry: Entry) -> list[str]:
 
 def _mark_of_row(row: Row) -> list[str]:
     return [row["input_key"], row["row_hash"]]
-
-
-def open_store(out: Path) -> Store:
-    """The store of a build, with the columns of today's stages (call `Store.refresh` to index)."""
-    return Store(out / "annotations", STAGE_SCHEMAS)

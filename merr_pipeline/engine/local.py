@@ -13,15 +13,13 @@ import multiprocessing
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from types import TracebackType
 
-from merr_pipeline.pipeline import BatchReport, Outcome, Pipeline, State, open_store
+from merr_pipeline.pipeline import BatchReport, Outcome, Pipeline, State
 from merr_pipeline.schema import Clip
-from merr_pipeline.settings import Settings
 
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -35,15 +33,18 @@ _ONE_THREAD = (
 class LocalEngine:
     """Runs batches on ``workers`` processes; `run` may be called from as many threads.
 
-    ``pipeline`` is the parent's: after a crash it says what is left of a clip.
+    ``open_pipeline`` is called once in each worker (so it must be picklable); ``pipeline`` is the
+    parent's: after a crash it says what is left of a clip.
     """
 
-    def __init__(self, settings: Settings, out: Path, workers: int, pipeline: Pipeline) -> None:
-        self._settings, self._out, self._pipeline = settings, out, pipeline
+    def __init__(
+        self, open_pipeline: Callable[[], Pipeline], workers: int, pipeline: Pipeline
+    ) -> None:
+        self._pipeline = pipeline
         self._one_at_a_time = threading.Lock()  # the parent's pipeline is not made for threads
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for _ in range(workers):
-            self._free.put(_Worker(settings, out))
+            self._free.put(_Worker(open_pipeline))
         self._workers = workers
 
     def run(self, states: Sequence[State]) -> BatchReport:
@@ -99,8 +100,8 @@ class LocalEngine:
 class _Worker:
     """One process with a pipeline in it, started with its first batch."""
 
-    def __init__(self, settings: Settings, out: Path) -> None:
-        self._settings, self._out = settings, out
+    def __init__(self, open_pipeline: Callable[[], Pipeline]) -> None:
+        self._open_pipeline = open_pipeline
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, states: Sequence[State]) -> BatchReport:
@@ -121,7 +122,7 @@ class _Worker:
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_open,
-                initargs=(self._settings, self._out),
+                initargs=(self._open_pipeline,),
             )
         return self._pool
 
@@ -129,9 +130,9 @@ class _Worker:
 _pipeline: Pipeline | None = None  # of this worker process
 
 
-def _open(settings: Settings, out: Path) -> None:
+def _open(open_pipeline: Callable[[], Pipeline]) -> None:
     global _pipeline  # the one thing a worker keeps between batches
-    _pipeline = Pipeline(settings, open_store(out))
+    _pipeline = open_pipeline()
 
 
 def _run(states: list[State]) -> BatchReport:

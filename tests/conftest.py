@@ -1,0 +1,36 @@
+"""What all tests share: where real clips lie, and when a skip is a failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+SHARED = REPO.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips",
+        action="store_true",
+        help="a skip is a failure, but for what needs a GPU or clips that may not be shipped",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    allowed = any(item.get_closest_marker(name) for name in ("shared", "gpu"))
+    if report.skipped and not allowed and item.config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under --no-skips: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips; what asks for it skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the real clips are not beside this checkout")
+    return SHARED

@@ -1,0 +1,270 @@
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merr_pipeline.clips.hashes import HashMemory
+from merr_pipeline.clips.manifest import find_media, name_clips, read_inputs
+from merr_pipeline.clips.tables import ManifestError, read_columns
+from merr_pipeline.schema import Reason
+
+
+def put(root: Path, *names: str) -> None:
+    """Files that differ in their bytes; the manifest never opens them as media."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"bytes of {name}".encode())
+
+
+def table(root: Path, text: str, name: str = "manifest.csv", encoding: str = "utf-8") -> Path:
+    path = root / name
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def ids(inputs) -> list[str]:
+    return [clip.clip_id for clip in inputs.clips]
+
+
+def refused(inputs) -> dict[str, Reason]:
+    return {refusal.clip_id: refusal.reason for refusal in inputs.refusals}
+
+
+def test_a_folder_is_searched_through_in_any_case_of_suffix(tmp_path):
+    put(tmp_path, "a.mp4", "b.MP4", "deep/er/c.MoV", "d.png", "notes.txt", ".hidden.mp4")
+
+    assert ids(read_inputs(tmp_path)) == ["a", "b", "d", "deep/er/c"]
+
+
+def test_two_files_of_one_stem_never_collide(tmp_path):
+    put(tmp_path, "a/clip.mp4", "b/clip.mp4", "x.mp4", "x.mov")
+
+    inputs = read_inputs(tmp_path)
+
+    assert ids(inputs) == ["a/clip", "b/clip", "x.mov", "x.mp4"]
+    assert len({clip.sha256 for clip in inputs.clips}) == 4
+
+
+def test_a_loop_of_links_is_entered_once(tmp_path):
+    put(tmp_path, "in/a.mp4")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path, target_is_directory=True)
+
+    assert find_media(tmp_path) == ["in/a.mp4"]
+
+
+def test_an_empty_folder_names_the_suffixes_it_looked_for(tmp_path):
+    with pytest.raises(ManifestError, match=r"no clips.*\.mp4"):
+        read_inputs(tmp_path)
+
+
+def test_the_same_bytes_twice_are_one_clip_with_two_paths(tmp_path):
+    put(tmp_path, "a.mp4")
+    (tmp_path / "copy.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    manifest = table(tmp_path, "path,label,language\na.mp4,,en\ncopy.mp4,happy,\n")
+
+    inputs = read_inputs(tmp_path, manifest)
+
+    (clip,) = inputs.clips
+    assert (clip.clip_id, clip.other_paths) == ("a", ("copy.mp4",))
+    assert (clip.label, clip.language) == ("happy", "en")  # what either row knew
+    assert inputs.file_count == 2
+
+
+def test_the_same_bytes_with_two_labels_are_both_refused(tmp_path):
+    put(tmp_path, "a.mp4", "other.mp4")
+    (tmp_path / "copy.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    manifest = table(tmp_path, "path,label\na.mp4,sad\ncopy.mp4,happy\nother.mp4,sad\n")
+
+    inputs = read_inputs(tmp_path, manifest)
+
+    assert ids(inputs) == ["other"]
+    assert refused(inputs) == dict.fromkeys(["a", "copy"], Reason.DUPLICATE_CONFLICT)
+    assert "happy, sad" in inputs.refusals[0].detail
+
+
+def test_every_column_arrives_and_blank_cells_are_null(tmp_path):
+    put(tmp_path, "v/one.mp4")
+    manifest = table(
+        tmp_path,
+        "clip_id,path,label,transcript,language,speaker_id,source_id,licence,split,other\n"
+        '7,v/one.mp4,sad,"Well, no.",en,anna,film,CC-BY-4.0,test,ignored\n',
+    )
+
+    (clip,) = read_inputs(tmp_path, manifest).clips
+
+    assert (clip.clip_id, clip.media_path, clip.label) == ("7", "v/one.mp4", "sad")
+    assert (clip.transcript, clip.language) == ("Well, no.", "en")
+    assert (clip.speaker_id, clip.source_id) == ("anna", "film")
+    assert (clip.licence, clip.split) == ("CC-BY-4.0", "test")
+    blank = table(tmp_path, "path,label,transcript\nv/one.mp4,,\n", "blank.csv")
+    (clip,) = read_inputs(tmp_path, blank).clips
+    assert (clip.label, clip.transcript, clip.split) == (None, None, None)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_csv_jsonl_and_parquet_read_alike(tmp_path, suffix):
+    put(tmp_path, "a.mp4", "b.mp4")
+    frame = pd.DataFrame(
+        {"clip_id": ["01", "02"], "path": ["a.mp4", "b.mp4"], "label": ["sad", None]}
+    )
+    path = tmp_path / f"manifest.{suffix}"
+    if suffix == "csv":
+        frame.to_csv(path, index=False)
+    elif suffix == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+
+    inputs = read_inputs(tmp_path, path)
+
+    assert ids(inputs) == ["01", "02"]  # a leading zero is part of an id
+    assert [clip.label for clip in inputs.clips] == ["sad", None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_the_encodings_of_real_tables_are_read(tmp_path, encoding):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "path,transcript\na.mp4,对不起大家\n", encoding=encoding)
+
+    (clip,) = read_inputs(tmp_path, manifest).clips
+
+    assert clip.transcript == "对不起大家"
+
+
+def test_what_is_wrong_with_one_row_refuses_that_row_alone(tmp_path):
+    put(tmp_path, "good.mp4", "again.mp4")
+    manifest = table(
+        tmp_path,
+        "clip_id,path,split\n"
+        "good,good.mp4,\n"
+        "gone,gone.mp4,\n"
+        "out,../../etc/passwd,\n"
+        "root,/etc/passwd,\n"
+        "good,again.mp4,\n"
+        "odd,again.mp4,training\n",
+    )
+
+    inputs = read_inputs(tmp_path, manifest)
+
+    assert ids(inputs) == ["good"]
+    assert refused(inputs) == {
+        "gone": Reason.NOT_FOUND,
+        "out": Reason.OUTSIDE_ROOT,
+        "root": Reason.OUTSIDE_ROOT,
+        "good": Reason.DUPLICATE_CONFLICT,
+        "odd": Reason.SPLIT_CONFLICT,
+    }
+    assert inputs.file_count == 6
+
+
+def test_a_row_said_twice_is_one_clip(tmp_path):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "clip_id,path\na,a.mp4\na,a.mp4\n")
+
+    inputs = read_inputs(tmp_path, manifest)
+
+    assert (ids(inputs), inputs.refusals) == (["a"], ())
+
+
+class LockedFile(HashMemory):
+    """Reads like a file without read permission; root, who runs many tests, has it for all."""
+
+    def sha256(self, path: Path, name: str) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_an_unreadable_file_is_refused(tmp_path):
+    put(tmp_path, "a.mp4")
+
+    inputs = read_inputs(tmp_path, hashes=LockedFile())
+
+    assert refused(inputs) == {"a": Reason.UNREADABLE}
+    assert inputs.refusals[0].detail == "the file cannot be read: Permission denied"
+
+
+def test_a_table_without_our_columns_says_how_to_map_them(tmp_path):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "file,emotion\na.mp4,sad\n")
+
+    with pytest.raises(ManifestError, match=r"file, emotion.*\n.*--map file=path"):
+        read_inputs(tmp_path, manifest)
+    columns = read_columns("file=path,emotion=label")
+    (clip,) = read_inputs(tmp_path, manifest, columns).clips
+    assert (clip.clip_id, clip.label) == ("a", "sad")
+
+
+def test_a_map_to_no_column_of_ours_is_refused():
+    with pytest.raises(ManifestError, match="ours is one of clip_id, path"):
+        read_columns("file=pathh")
+
+
+def test_the_mer2023_preset_finds_clips_by_their_name(tmp_path):
+    put(tmp_path, "video/sample_00000001.mp4", "video/sample_00000002.avi")
+    manifest = table(
+        tmp_path, "name,discrete,valence\nsample_00000001,worried,-1.2\nsample_00000009,sad,0\n"
+    )
+
+    inputs = read_inputs(tmp_path, manifest, read_columns(preset="mer2023"))
+
+    (clip,) = inputs.clips
+    assert (clip.clip_id, clip.media_path) == ("sample_00000001", "video/sample_00000001.mp4")
+    assert clip.label == "worried"
+    assert refused(inputs) == {"sample_00000009": Reason.NOT_FOUND}
+
+
+def test_the_dfew_preset_reads_numbers_as_labels_and_finds_padded_names(tmp_path):
+    put(tmp_path, "00012.mp4")
+    manifest = table(tmp_path, "video_name,label\n12,5\n")
+
+    (clip,) = read_inputs(tmp_path, manifest, read_columns(preset="dfew")).clips
+
+    assert (clip.clip_id, clip.media_path, clip.label) == ("12", "00012.mp4", "surprise")
+
+
+def test_the_meld_preset_composes_ids_and_sources(tmp_path):
+    put(tmp_path, "dia3_utt1.mp4")
+    manifest = table(
+        tmp_path,
+        "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode\n"
+        "1,Oh my God!,Joey,joy,positive,3,1,8,21\n",
+    )
+
+    (clip,) = read_inputs(tmp_path, manifest, read_columns(preset="meld")).clips
+
+    assert (clip.clip_id, clip.source_id, clip.speaker_id) == ("dia3_utt1", "s8e21", "Joey")
+    assert (clip.label, clip.transcript, clip.language) == ("happy", "Oh my God!", "en")
+
+
+def test_an_unknown_preset_names_those_there_are():
+    with pytest.raises(ManifestError, match="mer2023, dfew, meld"):
+        read_columns(preset="iemocap")
+
+
+def test_hashes_are_remembered_until_the_file_changes(tmp_path):
+    put(tmp_path, "a.mp4")
+    memory = tmp_path / "hashes.json"
+    first = HashMemory(memory)
+    before = first.sha256(tmp_path / "a.mp4", "a.mp4")
+    first.save()
+    stamp = (tmp_path / "a.mp4").stat()
+
+    (tmp_path / "a.mp4").write_bytes(b"BYTES of a.mp4")  # as long as before
+    os.utime(tmp_path / "a.mp4", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    assert HashMemory(memory).sha256(tmp_path / "a.mp4", "a.mp4") == before
+    rehashed = HashMemory(memory, rehash=True).sha256(tmp_path / "a.mp4", "a.mp4")
+    assert rehashed != before
+    os.utime(tmp_path / "a.mp4", ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+    assert HashMemory(memory).sha256(tmp_path / "a.mp4", "a.mp4") == rehashed
+
+
+@given(st.lists(st.from_regex(r"([ab]/)?[xy]\.(mp4|mov|MP4|png)", fullmatch=True), unique=True))
+def test_names_of_clips_are_unique_and_do_not_depend_on_order(paths):
+    named = name_clips(paths)
+
+    assert len(set(named.values())) == len(paths)
+    assert named == name_clips(sorted(paths, reverse=True))

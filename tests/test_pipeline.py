@@ -1,0 +1,201 @@
+from dataclasses import replace
+
+import pytest
+from toy_stages import toy_opener, toy_pipeline
+
+from merr_pipeline.clips.manifest import read_inputs
+from merr_pipeline.engine.local import LocalEngine
+from merr_pipeline.pipeline import build_stages
+from merr_pipeline.schema import STAGE_SCHEMAS
+from merr_pipeline.settings import load_settings
+
+ALL = ["probe", "transcript", "fine"]
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Makes clips from the text that is to be in their files, with a transcript of two words."""
+
+    def make(*contents: str):
+        folder = tmp_path / "clips"
+        folder.mkdir(exist_ok=True)
+        for content in contents:
+            (folder / f"{content}.mp4").write_text(content)
+        found = {clip.clip_id: clip for clip in read_inputs(folder).clips}
+        return [replace(found[content], transcript="two words") for content in contents]
+
+    return make
+
+
+def run(out, clips, **arguments):
+    """Plan, run and give back what was made: clip -> stages, and the pipeline as it is then."""
+    pipeline = toy_pipeline(out, **arguments)
+    report = pipeline.run([state for clip in clips if (state := pipeline.plan(clip)).pending])
+    made: dict[str, list[str]] = {}
+    for outcome in report.outcomes:
+        made.setdefault(outcome.clip_id, []).append(outcome.stage)
+    return made, toy_pipeline(out, **arguments)
+
+
+def rows_of(pipeline, clip):
+    columns = {stage.name: stage.schema.names for stage in pipeline.stages}
+    return pipeline.rows([pipeline.settled(clip)], columns)[0]
+
+
+def reasons(pipeline, clip):
+    return {stage: row["reason"] for stage, row in rows_of(pipeline, clip).items()}
+
+
+def test_rows_are_made_once_and_found_again(tmp_path, clips):
+    both = clips("a", "bb")
+
+    made, pipeline = run(tmp_path / "out", both)
+    again, _ = run(tmp_path / "out", both)
+
+    assert made == {"a": ALL, "bb": ALL}
+    assert again == {}
+    assert rows_of(pipeline, both[1])["fine"]["text"] == "2 bytes, 2 words"
+
+
+def test_a_changed_fact_remakes_the_stage_that_reads_it_and_what_builds_on_it(tmp_path, clips):
+    a, b = clips("a", "bb")
+    run(tmp_path / "out", [a, b])
+
+    made, pipeline = run(tmp_path / "out", [replace(a, transcript="now three words"), b])
+
+    assert made == {"a": ["transcript", "fine"]}
+    assert rows_of(pipeline, replace(a, transcript="now three words"))["fine"]["text"] == (
+        "1 bytes, 3 words"
+    )
+
+
+def test_a_fact_that_no_stage_reads_remakes_nothing(tmp_path, clips):
+    (a,) = clips("a")
+    run(tmp_path / "out", [a])
+
+    made, _ = run(tmp_path / "out", [replace(a, licence="CC0", split="test")])
+
+    assert made == {}
+
+
+def test_a_new_version_of_a_stage_remakes_it_and_what_builds_on_it(tmp_path, clips):
+    (a,) = clips("a")
+    run(tmp_path / "out", [a])
+
+    made, _ = run(tmp_path / "out", [a], words_version=2)
+    back, _ = run(tmp_path / "out", [a], words_version=1)
+
+    assert made == {"a": ["transcript", "fine"]}
+    assert back == {}  # the old rows are still there
+
+
+def test_a_renamed_file_keeps_its_rows(tmp_path, clips):
+    (a,) = clips("a")
+    run(tmp_path / "out", [a])
+    moved = a.path.rename(a.path.with_name("moved.mp4"))
+
+    made, pipeline = run(tmp_path / "out", [replace(a, clip_id="moved", path=moved)])
+
+    assert made == {}
+    assert rows_of(pipeline, replace(a, clip_id="moved"))["probe"]["length"] == 1
+
+
+def test_a_closed_gate_ends_the_clip_with_its_reason(tmp_path, clips):
+    empty, good = clips("empty", "good")
+
+    made, pipeline = run(tmp_path / "out", [empty, good])
+
+    assert made == {"empty": ["probe"], "good": ALL}
+    assert reasons(pipeline, empty) == {"probe": "empty_file"}
+    assert pipeline.plan(empty).pending == []
+
+
+def test_a_fault_of_ours_costs_one_clip_and_says_where_it_is(tmp_path, clips):
+    bad, good = clips("raise", "good")
+
+    _, pipeline = run(tmp_path / "out", [bad, good])
+
+    row = rows_of(pipeline, bad)["transcript"]
+    assert (row["status"], row["reason"]) == ("failed", "stage_error")
+    assert row["detail"].startswith("ZeroDivisionError: a fault of ours at ")
+    assert reasons(pipeline, good) == dict.fromkeys(ALL)
+    assert rows_of(pipeline, bad)["fine"]["status"] == "ok"  # the later stages still ran
+
+
+def test_a_failure_that_passes_with_time_is_tried_again_by_itself(tmp_path, clips):
+    (once,) = clips("once")
+
+    _, pipeline = run(tmp_path / "out", [once])
+    assert reasons(pipeline, once)["transcript"] == "tool_timeout"
+    (once.path.parent / "healed").touch()
+    made, pipeline = run(tmp_path / "out", [once])
+
+    assert made == {"once": ["transcript", "fine"]}
+    assert reasons(pipeline, once) == dict.fromkeys(ALL)
+    assert run(tmp_path / "out", [once])[0] == {}
+
+
+def test_other_failures_wait_for_retry(tmp_path, clips):
+    (bad,) = clips("raise")
+    run(tmp_path / "out", [bad])
+
+    assert run(tmp_path / "out", [bad])[0] == {}
+    assert run(tmp_path / "out", [bad], retry=True)[0] == {"raise": ["transcript", "fine"]}
+
+
+def test_workers_leave_the_rows_that_one_process_leaves(tmp_path, clips):
+    several = clips("a", "bb", "ccc", "empty", "raise")
+    _, alone = run(tmp_path / "alone", several)
+    parent = toy_pipeline(tmp_path / "out")
+
+    with LocalEngine(toy_opener(tmp_path / "out"), 2, parent) as engine:
+        for clip in several:
+            engine.run([parent.plan(clip)])
+
+    parent.store.refresh()
+    assert [rows_of(parent, clip) for clip in several] == [rows_of(alone, clip) for clip in several]
+
+
+def test_a_clip_that_kills_its_worker_costs_itself_alone(tmp_path, clips):
+    before, killer, after = clips("before", "kill", "after")
+    parent = toy_pipeline(tmp_path / "out")
+
+    with LocalEngine(toy_opener(tmp_path / "out"), 1, parent) as engine:
+        report = engine.run([parent.plan(clip) for clip in (before, killer, after)])
+
+    parent.store.refresh()
+    assert reasons(parent, killer) == {"probe": "worker_crashed"}
+    for clip in (before, after):
+        assert reasons(parent, clip) == dict.fromkeys(ALL)
+    assert {(o.clip_id, o.reason) for o in report.outcomes if o.reason} == {
+        ("kill", "worker_crashed")
+    }
+    assert parent.plan(killer).pending == ALL  # the next run tries it again
+
+
+def test_every_stage_comes_after_what_it_needs_and_has_its_schema():
+    stages = build_stages(load_settings(environment={}))
+
+    assert [stage.name for stage in stages] == list(STAGE_SCHEMAS)
+    for number, stage in enumerate(stages):
+        assert set(stage.needs) <= {earlier.name for earlier in stages[:number]}
+        assert stage.schema is STAGE_SCHEMAS[stage.name]
+
+
+def test_a_fingerprint_changes_with_what_shapes_the_result_and_with_nothing_else(tmp_path):
+    def prints(*overrides):
+        stages = build_stages(load_settings("embedded", overrides, {}))
+        return {stage.name: stage.identity().fingerprint() for stage in stages}
+
+    def changed(*overrides):
+        now, then = prints(*overrides), prints()
+        return {name for name in now if now[name] != then[name]}
+
+    assert changed("moment.edge_frames=5") == {"moment"}
+    assert changed("voice.min_pause_s=0.4") == {"voice"}
+    assert changed("probe.cut_ratio=4") == {"probe"}
+    assert changed("fine.max_words=100") == {"fine"}
+    assert changed("label.min_margin=0.2") == {"label"}
+    assert changed("face.facemesh.max_faces=1") == {"face"}
+    assert changed("engine.workers=7", "engine.batch_size=3") == set()
+    assert changed("face.timeout_s=9", f"face.openface.csv_dir={tmp_path}") == set()

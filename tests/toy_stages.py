@@ -1,0 +1,97 @@
+"""A pipeline of three toy stages, for tests of what runs any pipeline.
+
+``length`` counts the bytes of a clip; ``words`` reads its transcript column; ``joined`` builds on
+both. The clip's own bytes say what goes wrong: ``kill`` ends the process, ``raise`` raises,
+``once`` fails for as long as the file's folder holds no ``healed``, ``empty`` closes the gate.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from merr_pipeline.pipeline import Pipeline
+from merr_pipeline.schema import ROW_HEAD, Clip, Reason
+from merr_pipeline.stage import Identity, Stage, each, fail, skip
+
+
+def columns(**payload: pa.DataType) -> pa.Schema:
+    return pa.schema([*ROW_HEAD, *(pa.field(name, kind) for name, kind in payload.items())])
+
+
+class Length(Stage):
+    name = "probe"  # the gate
+    schema = columns(length=pa.int64())
+
+    def identity(self):
+        return Identity(self.name, 1, "toy")
+
+    def annotate(self, batch):
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work):
+        content = work.clip.path.read_bytes()
+        if content == b"empty":
+            raise fail(Reason.EMPTY_FILE, "nothing in it")
+        if content == b"kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"length": len(content)}
+
+
+class Words(Stage):
+    name = "transcript"
+    needs = ("probe",)
+    schema = columns(words=pa.int64())
+
+    def __init__(self, version=1):
+        self.version = version
+
+    def identity(self):
+        return Identity(self.name, self.version, "toy")
+
+    def facts(self, clip: Clip):
+        return {"transcript": clip.transcript}
+
+    def annotate(self, batch):
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work):
+        content = work.clip.path.read_bytes()
+        if content == b"raise":
+            raise ZeroDivisionError("a fault of ours")
+        if content == b"once" and not (work.clip.path.parent / "healed").exists():
+            raise fail(Reason.TOOL_TIMEOUT, "not yet")
+        if work.clip.transcript is None:
+            raise skip(Reason.NO_TRANSCRIPT)
+        return {"words": len(work.clip.transcript.split())}
+
+
+class Joined(Stage):
+    name = "fine"
+    needs = ("probe", "transcript")
+    schema = columns(text=pa.string())
+
+    def identity(self):
+        return Identity(self.name, 1, "toy")
+
+    def annotate(self, batch):
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work):
+        words = work.seen["transcript"]["words"]
+        return {"text": f"{work.seen['probe']['length']} bytes, {words} words"}
+
+
+def toy_pipeline(out: Path, words_version: int = 1, *, retry: bool = False) -> Pipeline:
+    pipeline = Pipeline([Length(), Words(words_version), Joined()], out, retry=retry)
+    pipeline.store.refresh()
+    return pipeline
+
+
+def toy_opener(out: Path):
+    """What a worker process calls to open the same pipeline."""
+    return partial(toy_pipeline, out)
