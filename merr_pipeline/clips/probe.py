@@ -1,0 +1,199 @@
+"""Watch a clip once, in luma: its frame times, shots, light, motion, and what the file is.
+
+Reads the media file alone. Every later stage takes frame times, shots and black borders from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from merr_pipeline.clips.luma import (
+    BARS_EVERY_FRAMES,
+    Bars,
+    differences,
+    find_bars,
+    inside,
+    measure_light,
+    shrink,
+)
+from merr_pipeline.clips.shots import Shot, find_shots
+from merr_pipeline.media import Frame, Frames, decode_frames, open_media, video_stream
+from merr_pipeline.schema import PROBE, Reason, Row
+from merr_pipeline.settings import Settings
+from merr_pipeline.stage import Identity, Stage, Work, each, fail, skip
+
+
+class ProbeStage(Stage):
+    """The first stage: later ones run only on clips that pass it."""
+
+    name = "probe"
+    schema = PROBE
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.probe
+
+    def identity(self) -> Identity:
+        """Decoder and picture library by version; all thresholds."""
+        return Identity(
+            stage=self.name,
+            version=1,
+            tool="pyav",
+            tool_version=f"{av.__version__}, opencv {cv2.__version__}",
+            settings=self.settings.model_dump(mode="json"),
+        )
+
+    def annotate(self, batch: Sequence[Work]) -> list[Row]:
+        """One row per clip."""
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work: Work) -> Row:
+        """Container facts and luma measures of one clip.
+
+        Raises:
+            NotOk: the file cannot be read, shows nothing, or is too long, too small or too large.
+        """
+        with open_media(work.clip.path) as container:
+            facts = container_facts(container)
+            self._refuse_by_header(container)
+            frames = decode_frames(container, "luma")
+            watched = self._watch(frames)
+        if frames.broken_frames > len(watched.times_s):
+            raise fail(
+                Reason.DECODE_ERROR,
+                f"{frames.broken_frames} broken, {len(watched.times_s)} good frames",
+            )
+        is_still = len(watched.times_s) == 1 and not facts["has_sound"]
+        return {
+            "kind": "still" if is_still else "video",
+            **facts,
+            "broken_frames": frames.broken_frames,
+            **self._measures(watched),
+        }
+
+    def _refuse_by_header(self, container: Any) -> None:
+        """Before anything is decoded."""
+        stream: Any = video_stream(container)
+        self._refuse_size(stream.width, stream.height)
+        if container.duration is not None:
+            self._refuse_length(container.duration / av.time_base)
+
+    def _refuse_size(self, width: int, height: int) -> None:
+        settings = self.settings
+        if not width or not height:
+            return  # not in the header; seen at the first frame
+        if width * height > settings.max_pixels:
+            raise skip(Reason.TOO_LARGE, f"{width} x {height}")
+        if min(width, height) < settings.min_side_px:
+            raise skip(Reason.TOO_SMALL, f"{width} x {height}")
+
+    def _refuse_length(self, seconds: float) -> None:
+        if seconds > self.settings.max_duration_s:
+            raise skip(Reason.TOO_LONG, f"{seconds:.1f} s")
+
+    def _watch(self, frames: Frames) -> Watched:
+        """Decode all of it, keeping of each frame its time and a small picture."""
+        small: list[np.ndarray] = []
+        times_s: list[float] = []
+        bars: Bars | None = None
+        first: Frame | None = None
+        for frame in frames:
+            if first is None:
+                first = frame
+                self._refuse_size(frame.image.shape[1], frame.image.shape[0])
+            self._refuse_length(frame.time_s)
+            small.append(shrink(frame.image, frame.luma_range))
+            times_s.append(frame.time_s)
+            if frame.index % BARS_EVERY_FRAMES == 0:
+                found = find_bars(frame.image, frame.luma_range)
+                bars = found if bars is None else bars.narrower(found) if found else bars
+        assert first is not None  # decode_frames raises when there is no frame
+        height, width = first.image.shape
+        return Watched(
+            width=width,
+            height=height,
+            rotation_deg=first.turn.clockwise_deg,
+            times_s=np.array(times_s),
+            small=_one_size(small),
+            bars=bars or Bars(),
+        )
+
+    def _measures(self, watched: Watched) -> Row:
+        times_s, count = watched.times_s, len(watched.times_s)
+        span_s = float(times_s[-1])
+        duration_s = span_s + (float(np.median(np.diff(times_s))) if count > 1 else 0.0)
+        picture = inside(watched.small, watched.bars, watched.width, watched.height)
+        shots = find_shots(picture, times_s, duration_s, self.settings)
+        return {
+            "duration_s": duration_s,
+            "fps": (count - 1) / span_s if count > 1 else None,
+            "width": watched.width,
+            "height": watched.height,
+            "rotation_deg": watched.rotation_deg,
+            "frame_count": count,
+            "frame_times_s": times_s,
+            "shots": [asdict(shot) for shot in shots],
+            **asdict(measure_light(picture)),
+            "motion": motion(picture, shots),
+            "bars": asdict(watched.bars),
+        }
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is kept of a clip while it is decoded."""
+
+    width: int  # as shown
+    height: int
+    rotation_deg: int  # clockwise, done to the stored picture
+    times_s: np.ndarray
+    small: np.ndarray  # frames x height x width, uint8
+    bars: Bars
+
+
+def container_facts(container: Any) -> Row:
+    """What the header says of container, codecs and sound.
+
+    Raises:
+        NotOk: skipped with ``NO_VIDEO`` when there is no picture but a cover.
+    """
+    video, sound = video_stream(container), container.streams.best("audio")
+    if video is None:
+        raise skip(Reason.NO_VIDEO)
+    return {
+        "container": container.format.name,
+        "video_codec": _codec(video),
+        "has_sound": sound is not None,
+        "sound_codec": _codec(sound),
+        "sound_rate_hz": sound.sample_rate if sound is not None else None,
+        "sound_channels": sound.channels if sound is not None else None,
+        "subtitle_streams": len(container.streams.subtitles),
+    }
+
+
+def _codec(stream: Any | None) -> str | None:
+    """Name of the codec (``av1``), not of the decoder (``libdav1d``); null if unknown."""
+    if stream is None or stream.codec_context is None:
+        return None
+    return str(stream.codec_context.codec.canonical_name)
+
+
+def motion(small: np.ndarray, shots: Sequence[Shot]) -> float | None:
+    """Mean |luma difference| of neighbouring frames within shots; null if there are none."""
+    change = differences(small)
+    neighbours = np.ones(len(small), bool)
+    neighbours[[shot.start_frame for shot in shots]] = False
+    return float(change[neighbours].mean()) if neighbours.any() else None
+
+
+def _one_size(small: list[np.ndarray]) -> np.ndarray:
+    """Stack shrunk frames; where the picture changes its shape in mid clip, as the first one."""
+    height, width = small[0].shape
+    return np.stack(
+        [p if p.shape == (height, width) else cv2.resize(p, (width, height)) for p in small]
+    )
