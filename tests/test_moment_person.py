@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+from made_faces import make_probe, make_track, times
+
+from merr_pipeline.moment.person import choose_person, frames_per_measurement
+from merr_pipeline.moment.rules import load_moment_rules
+
+WEIGHTS = load_moment_rules().person
+AT = times(100)
+MIDDLE = (220.0, 120.0, 200.0, 240.0)  # of 640 x 480
+
+
+def smiling(frames: int) -> dict[str, list[float]]:
+    return {"AU12": [0.0] * frames}
+
+
+def track(number, *, first=0, last=100, shot=0, units=None, **changes):
+    frames = last - first
+    return make_track(
+        AT[first:last],
+        smiling(frames) if units is None else units,
+        first_frame=first,
+        track=number,
+        shot=shot,
+        **changes,
+    )
+
+
+def choose(*tracks, cuts=()):
+    return choose_person(tracks, make_probe(AT, cuts), WEIGHTS)
+
+
+def test_one_face_is_surely_the_main_person():
+    person = choose(track(0, box=MIDDLE))
+
+    assert person.track["track"] == 0
+    assert person.sure == 1.0
+    assert person.coverage == 1.0
+
+
+def test_the_larger_of_two_faces_is_the_main_person():
+    small, large = (60.0, 200.0, 60.0, 80.0), (350.0, 120.0, 180.0, 240.0)
+
+    person = choose(track(0, box=small), track(1, box=large))
+
+    assert person.track["track"] == 1
+    assert person.sure > 0.2
+
+
+def test_a_large_face_that_only_passes_by_loses_to_a_steady_one():
+    person = choose(track(0, box=(200, 20, 330, 440), last=8), track(1, box=(220, 120, 150, 180)))
+
+    assert person.track["track"] == 1
+
+
+def test_of_equal_faces_the_one_in_the_middle_wins():
+    corner = (0.0, 0.0, 200.0, 240.0)
+
+    assert choose(track(0, box=corner), track(1, box=MIDDLE)).track["track"] == 1
+
+
+def test_a_face_of_which_the_tool_is_not_sure_loses():
+    assert choose(track(0, confidence=0.5), track(1, confidence=0.95)).track["track"] == 1
+
+
+def test_a_face_without_a_single_value_loses_to_one_that_was_measured():
+    back_of_a_head = track(0, units={"AU12": [None] * 100}, box=(160.0, 60.0, 300.0, 360.0))
+
+    assert choose(back_of_a_head, track(1, box=(300, 100, 100, 120))).track["track"] == 1
+
+
+def test_the_shot_with_more_of_a_face_is_taken_and_coverage_is_of_that_shot():
+    first, second = track(0, last=30), track(1, first=30, last=80, shot=1)
+
+    person = choose(first, second, cuts=(30,))
+
+    assert person.track["track"] == 1
+    assert person.coverage == pytest.approx(50 / 70)
+
+
+def test_two_faces_alike_are_not_sure_at_all_and_the_first_is_taken():
+    person = choose(track(0), track(1))
+
+    assert (person.track["track"], person.sure) == (0, 0.0)
+
+
+def test_a_face_seen_in_every_third_frame_because_the_tool_looked_no_oftener_is_always_there():
+    rare = track(0)
+    for name in ("frame_index", "time_s", "box", "confidence", "yaw_deg", "pitch_deg"):
+        rare[name] = rare[name][::3]
+    rare["action_units"] = [{**unit, "value": unit["value"][::3]} for unit in rare["action_units"]]
+
+    assert frames_per_measurement([rare]) == 3
+    assert choose(rare).coverage == 1.0
+
+
+def test_a_flickering_face_is_not_always_there():
+    flickering, steady = track(0), track(1, box=(0, 0, 30, 40))
+    for name in ("frame_index", "time_s", "box", "confidence", "yaw_deg", "pitch_deg"):
+        flickering[name] = flickering[name][::2]
+    flickering["action_units"] = [
+        {**unit, "value": unit["value"][::2]} for unit in flickering["action_units"]
+    ]
+
+    person = choose(flickering, steady)
+
+    assert (person.track["track"], person.coverage) == (0, 0.5)
