@@ -1,0 +1,101 @@
+"""Action Units from mesh points: how far lengths on the face depart from the face at rest.
+
+These are proxies with hand-set scales. `annotation_templates/face_geometry.yaml` has the geometry,
+`action_units.yaml` says how far each can be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from merr_pipeline.face.geometry import Geometry
+from merr_pipeline.face.pose import Array, HeadPose, fit_rotations, head_pose
+
+FULL_INTENSITY = 5.0
+
+
+@dataclass(frozen=True)
+class UnitSeries:
+    """One Action Unit over the frames of a track; NaN where it was not seen."""
+
+    value: Array  # against the track's own rest
+    absolute: Array | None  # against a rest that is the same for everybody, where there is one
+
+
+@dataclass(frozen=True)
+class MeasuredFace:
+    """Head pose and Action Units over the frames of a track."""
+
+    pose: HeadPose
+    units: dict[str, UnitSeries]
+    has_baseline: bool
+
+
+def measure_face(landmarks: Array, geometry: Geometry, max_yaw_deg: float) -> MeasuredFace:
+    """Measure one track.
+
+    Args:
+        landmarks: frames x points x 3, pixels, points in the order of ``geometry.points()``.
+        geometry: what to measure.
+        max_yaw_deg: frames turned further are not measured, and do not shape the rest.
+
+    Returns:
+        Values 0..5. Without a rest (fewer usable frames than ``geometry.baseline_frames``) every
+        ``value`` is NaN, and only ``absolute`` says anything.
+    """
+    pose, features = measure_features(landmarks, geometry)
+    usable = np.abs(np.round(pose.yaw_deg, 3)) <= max_yaw_deg
+    smooth = {name: _smooth(series, usable, geometry) for name, series in features.items()}
+    has_baseline = int(usable.sum()) >= geometry.baseline_frames
+    rest = dict.fromkeys(smooth, np.nan)
+    if has_baseline:
+        rest = {
+            name: float(np.percentile(series[usable], geometry.features[name].neutral))
+            for name, series in smooth.items()
+        }
+    units = {
+        code: UnitSeries(
+            _value(code, smooth, rest, geometry),
+            _value(code, smooth, geometry.absolute[code], geometry)
+            if code in geometry.absolute
+            else None,
+        )
+        for code in geometry.action_units
+    }
+    return MeasuredFace(pose, units, has_baseline)
+
+
+def measure_features(landmarks: Array, geometry: Geometry) -> tuple[HeadPose, dict[str, Array]]:
+    """Head pose, and the lengths of the face turned to the front, in eye distances."""
+    where = {point: place for place, point in enumerate(geometry.points())}
+    anchors = landmarks[:, [where[point] for point in geometry.anchors]]
+    rotations = fit_rotations(anchors, np.array(list(geometry.anchors.values())))
+    frontal = np.einsum("fji,fpj->fpi", rotations, landmarks)  # by the inverse rotation
+    face = {point: frontal[:, place] for point, place in where.items()}
+    left, right = geometry.eyes
+    eye_distance = np.hypot(*(face[right] - face[left])[:, :2].T)
+    lengths = {
+        name: feature.measure(face) / eye_distance for name, feature in geometry.features.items()
+    }
+    return head_pose(rotations), lengths
+
+
+def _smooth(series: Array, usable: NDArray[np.bool_], geometry: Geometry) -> Array:
+    """Median filter over the usable frames; NaN in the others."""
+    smooth = np.full_like(series, np.nan)
+    if usable.any():
+        smooth[usable] = median_filter(series[usable], geometry.smoothing_frames, mode="nearest")
+    return smooth
+
+
+def _value(
+    code: str, series: dict[str, Array], rest: dict[str, float], geometry: Geometry
+) -> Array:
+    shares = [
+        term.share(series[term.feature], rest[term.feature]) for term in geometry.action_units[code]
+    ]
+    return np.asarray(FULL_INTENSITY * np.sum(shares, axis=0))

@@ -1,0 +1,273 @@
+# /// script
+# requires-python = ">=3.11,<3.13"
+# dependencies = [
+#   "mediapipe==0.10.21",
+#   "opencv-contrib-python-headless==4.11.0.86",
+#   "numpy==1.26.4",
+#   "av>=16,<20",
+#   "pyarrow>=21,<26",  # 26 needs numpy 2
+# ]
+# [tool.uv]
+# # None of these is imported on the way to a face mesh; without them it is 610 MB, not 990. The
+# # headless OpenCV above stands in for the one with windows.
+# override-dependencies = [
+#   "jax; sys_platform == 'never'",
+#   "jaxlib; sys_platform == 'never'",
+#   "sounddevice; sys_platform == 'never'",
+#   "sentencepiece; sys_platform == 'never'",
+#   "opencv-contrib-python; sys_platform == 'never'",
+# ]
+# ///
+"""Face meshes of clips, confirmed by a second detector: a program that runs until its input ends.
+
+It runs in an environment of its own (``uv run --script``), because mediapipe 0.10.21, the last
+version that carries its models, needs numpy 1. `tools/process.py` starts it, `tools/facemesh.py`
+speaks with it. Of the project it takes `media` alone, so that frames are the same everywhere.
+
+In, one JSON object a line on stdin:
+    path            the clip
+    shot_starts     frame indices at which the tracker starts afresh (0 is always one)
+    rate_hz         frames a second to measure; null measures every frame
+    max_faces       faces tracked at once
+    min_score       detector score that confirms a mesh
+    min_overlap     IoU of mesh and detector box that confirms a mesh
+    points          which of the 478 mesh points to give back, in this order
+
+Out, for each line one message on stdout: its length (8 bytes, little endian), then an Arrow IPC
+stream with one row per frame and face (`SCHEMA`). Its metadata has ``frames`` (how many decoded);
+where the clip could not be read, it has ``reason`` and ``detail`` instead. Before the first message
+comes one without rows whose ``ready`` names the mediapipe version.
+"""
+
+import importlib.util
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import cv2
+import mediapipe
+import numpy as np
+import pyarrow as pa
+from mediapipe.python.solutions.face_detection import FaceDetection
+from mediapipe.python.solutions.face_mesh import FaceMesh
+
+
+def import_project() -> None:
+    """Make ``merr_pipeline`` importable, and nothing else of the environment that it lies in."""
+    package = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location(
+        "merr_pipeline", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    sys.modules["merr_pipeline"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["merr_pipeline"])
+
+
+import_project()
+
+from merr_pipeline.media import read_frames  # noqa: E402
+from merr_pipeline.stage import NotOk  # noqa: E402
+
+MESH_POINTS = 468  # of 478; the rest are the irises, which may lie off the hull
+LONG_SIDE_PX = 1280  # larger frames are measured at this size; the models see 192 px crops anyway
+
+CLOSE_UP = 2.0  # side of the crop for a second look, in sides of the detected box
+
+SCHEMA = pa.schema(
+    {
+        "frame_index": pa.int32(),
+        "time_s": pa.float64(),
+        "x": pa.float32(),
+        "y": pa.float32(),
+        "width": pa.float32(),
+        "height": pa.float32(),
+        "score": pa.float32(),
+        "landmarks": pa.list_(pa.float32()),  # x, y, z of each asked point; pixels, z scaled as x
+    }
+)
+
+
+def main() -> None:
+    """Answer requests until stdin ends; with ``--version`` only say that all is installed."""
+    if "--version" in sys.argv:
+        print(mediapipe.__version__)
+        return
+    cv2.setNumThreads(1)
+    replies = take_stdout()
+    send(replies, [], {"ready": mediapipe.__version__})
+    for line in sys.stdin:
+        send(replies, *answer(json.loads(line)))
+
+
+def take_stdout():
+    """Keep the real stdout for messages; whatever else prints now goes to stderr."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return replies
+
+
+def send(replies, rows: list, metadata: dict) -> None:
+    """Write one message."""
+    table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    message = sink.getvalue()
+    replies.write(struct.pack("<Q", message.size))
+    replies.write(message)
+    replies.flush()
+
+
+def answer(request: dict) -> tuple[list, dict]:
+    """Rows and metadata for one clip; a bad clip gives ``reason`` and ``detail``."""
+    try:
+        rows, frames = measure(request)
+    except NotOk as ended:
+        return [], {"reason": ended.reason, "detail": ended.detail}
+    except Exception as error:  # one bad clip must not end the program
+        return [], {"reason": "tool_output_invalid", "detail": f"{type(error).__name__}: {error}"}
+    return rows, {"frames": str(frames)}
+
+
+def measure(request: dict) -> tuple[list, int]:
+    """All confirmed faces of a clip, and how many frames it has."""
+    starts, rate_hz = set(request["shot_starts"]), request["rate_hz"]
+    rows, frames, due_s, faces = [], 0, float("-inf"), Faces(request)
+    for frame in read_frames(Path(request["path"]), "rgb24"):
+        frames = frame.index + 1
+        if frame.index > 0 and frame.index in starts:
+            faces.close()
+            faces, due_s = Faces(request), float("-inf")
+        if frame.time_s >= due_s:
+            # half a millisecond of grace, so that rounded times do not skip a due frame
+            due_s = frame.time_s + 1 / rate_hz - 0.0005 if rate_hz else due_s
+            head = {"frame_index": frame.index, "time_s": frame.time_s}
+            rows += [{**head, **face} for face in faces.find(frame.image)]
+    faces.close()
+    return rows, frames
+
+
+def shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture with a long side of at most `LONG_SIDE_PX`, and its scale (1 or less)."""
+    scale = min(1.0, LONG_SIDE_PX / max(image.shape[:2]))
+    if scale == 1:
+        return image, scale
+    height, width = (round(side * scale) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scale
+
+
+class Faces:
+    """Mesh tracker and detector for one shot."""
+
+    def __init__(self, request: dict) -> None:
+        self.request = request
+        self.tracker = FaceMesh(
+            static_image_mode=False, refine_landmarks=True, max_num_faces=request["max_faces"]
+        )
+        self.closeup = FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=1)
+        # model 1 is the full-range detector: it sees small faces, and is less easily fooled by the
+        # back of a head, on which the tracker's own short-range detector settles happily
+        self.detector = FaceDetection(
+            model_selection=1, min_detection_confidence=request["min_score"]
+        )
+
+    def close(self) -> None:
+        """Free the models."""
+        for model in (self.tracker, self.closeup, self.detector):
+            model.close()
+
+    def find(self, image: np.ndarray) -> list[dict]:
+        """The confirmed faces of one RGB frame, largest first."""
+        small, scale = shrink(image)
+        detections = self.detect(small)
+        if not detections:  # nothing could be confirmed; the tracker waits
+            return []
+        boxes = [box for box, _ in detections]
+        meshes = confirm(boxes, find_meshes(self.tracker, small), self.request["min_overlap"])
+        for number, box in enumerate(boxes):
+            if number not in meshes and (mesh := self.look_closer(small, box)) is not None:
+                meshes[number] = mesh
+        rows = [
+            self.row(mesh / scale, detections[number][1], image.shape)
+            for number, mesh in meshes.items()
+        ]
+        rows.sort(key=lambda row: (-row["width"] * row["height"], row["x"], row["y"]))
+        return rows[: self.request["max_faces"]]
+
+    def detect(self, image: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        """Boxes (left, top, right, bottom in pixels) and scores of the detector."""
+        height, width = image.shape[:2]
+        found = []
+        for detection in self.detector.process(image).detections or []:
+            box = detection.location_data.relative_bounding_box
+            corners = (box.xmin, box.ymin, box.xmin + box.width, box.ymin + box.height)
+            found.append((np.array(corners) * (width, height, width, height), detection.score[0]))
+        return found
+
+    def look_closer(self, image: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+        """The mesh of a detected face that the tracker missed (too small, or too far turned)."""
+        half = CLOSE_UP * max(box[2:] - box[:2]) / 2
+        centre = (box[:2] + box[2:]) / 2
+        left, top = np.maximum(centre - half, 0).astype(int)
+        right, bottom = np.ceil(centre + half).astype(int)
+        crop = np.ascontiguousarray(image[top:bottom, left:right])
+        meshes = [mesh + np.array([left, top, 0]) for mesh in find_meshes(self.closeup, crop)]
+        return confirm([box], meshes, self.request["min_overlap"]).get(0)
+
+    def row(self, mesh: np.ndarray, score: float, shape: tuple[int, ...]) -> dict:
+        """One face as a row, its box cut at the edges of the frame."""
+        left, top, right, bottom = np.clip(hull(mesh), 0, (shape[1], shape[0]) * 2)
+        return {
+            "x": left,
+            "y": top,
+            "width": right - left,
+            "height": bottom - top,
+            "score": score,
+            "landmarks": mesh[self.request["points"]].ravel(),
+        }
+
+
+def find_meshes(model, image: np.ndarray) -> list[np.ndarray]:
+    """Meshes in an RGB picture: 478 x (x, y, z), pixels, z in the unit of x."""
+    height, width = image.shape[:2]
+    return [
+        np.array([(point.x, point.y, point.z) for point in mesh.landmark]) * (width, height, width)
+        for mesh in model.process(image).multi_face_landmarks or []
+    ]
+
+
+def confirm(boxes: list, meshes: list, min_overlap: float) -> dict[int, np.ndarray]:
+    """For each detected box the mesh that overlaps it best, if any does; no mesh serves twice."""
+    pairs = sorted(
+        (
+            (overlap(box, hull(mesh)), b, m)
+            for b, box in enumerate(boxes)
+            for m, mesh in enumerate(meshes)
+        ),
+        reverse=True,
+    )
+    confirmed, used = {}, set()
+    for shared, b, m in pairs:
+        if shared > min_overlap and b not in confirmed and m not in used:
+            confirmed[b] = meshes[m]
+            used.add(m)
+    return confirmed
+
+
+def hull(mesh: np.ndarray) -> np.ndarray:
+    """Left, top, right, bottom of a mesh, pixels."""
+    face = mesh[:MESH_POINTS, :2]
+    return np.concatenate([face.min(axis=0), face.max(axis=0)])
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = float(np.prod(np.clip(sides, 0, None)))
+    areas = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]))
+    return shared / (areas - shared)
+
+
+if __name__ == "__main__":
+    main()

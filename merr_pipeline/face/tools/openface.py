@@ -1,0 +1,163 @@
+"""The ``openface`` tool in its form of CSVs already made.
+
+OpenFace follows one face, the widest, and jumps to another person without a word; so its rows are
+cut at shots and wherever the face in its place is suddenly another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from merr_pipeline.emotion.facs import ToolSupport
+from merr_pipeline.face.pose import Array, HeadPose, from_openface, head_pose
+from merr_pipeline.face.tools.openface_csv import BadCsv, OpenFaceRows, parse_openface
+from merr_pipeline.face.tracks import Box, Sighting, Track, build_tracks, track_row
+from merr_pipeline.schema import Clip, Reason, Row
+from merr_pipeline.settings import OpenFaceSettings
+from merr_pipeline.stage import fail, skip
+
+MAX_ROWS_APART = 1  # OpenFace now and then drops the last frame
+
+
+class OpenFaceCsvs:
+    """Reads the CSV of each clip, and turns its rows into tracks."""
+
+    version = "csv"
+
+    def __init__(self, settings: OpenFaceSettings, support: ToolSupport) -> None:
+        self._settings, self._support = settings, support
+
+    def start(self) -> None:
+        """Nothing to load."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def sha256(self, clip: Clip) -> str | None:
+        """Of the CSV of a clip; None without one."""
+        path = self._path(clip)
+        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def measure(self, clip: Clip, probe: Row) -> Row:
+        """The payload of the face row of a clip.
+
+        Raises:
+            NotOk: skipped with ``NO_FACE``; failed with ``NO_OPENFACE_CSV`` or
+                ``TOOL_OUTPUT_INVALID``.
+        """
+        path = self._path(clip)
+        if path is None:
+            raise fail(Reason.NO_OPENFACE_CSV, self._where_looked(clip))
+        try:
+            rows = parse_openface(path.read_bytes())
+        except BadCsv as error:
+            raise fail(Reason.TOOL_OUTPUT_INVALID, str(error)) from error
+        _check_frames(rows, probe["frame_count"])
+        seen = self._seen(rows, probe["frame_count"])
+        sightings = _sightings(rows, seen, probe)
+        if not sightings:
+            raise skip(Reason.NO_FACE, payload={"flags": []})
+        # An intensity is smoothed over three frames, so a failed fit also spoils its neighbours.
+        certain = seen & ~np.convolve(~seen, [1, 1, 1], "same").astype(bool)
+        tracks = build_tracks(sightings, probe["shots"], max_gap_s=float("inf"))
+        poses = _poses(rows)
+        return {
+            "tracks": [
+                track_row(number, track, _pose_of(track, poses), self._traces(track, rows, certain))
+                for number, track in enumerate(tracks)
+            ],
+            "face_count": None,  # it reports one face, however many there are
+            "flags": self._flags(rows),
+        }
+
+    def _path(self, clip: Clip) -> Path | None:
+        folder = self._settings.csv_dir
+        if folder is None:
+            return None
+        names = (f"{clip.clip_id}.csv", f"{clip.path.stem}.csv")
+        inside = (folder / name for name in names if ".." not in Path(name).parts)
+        return next((path for path in inside if path.is_file()), None)
+
+    def _where_looked(self, clip: Clip) -> str:
+        if self._settings.csv_dir is None:
+            return "face.openface.csv_dir is not set; give the folder that holds OpenFace's CSVs"
+        return f"no {clip.clip_id}.csv and no {clip.path.stem}.csv in face.openface.csv_dir"
+
+    def _seen(self, rows: OpenFaceRows, frame_count: int) -> NDArray[np.bool_]:
+        """Which rows show a face: a fit that OpenFace calls good and is sure enough of."""
+        sure = np.nan_to_num(rows.confidence).round(3) >= self._settings.min_confidence
+        return np.asarray(rows.success & sure & (rows.frame_index < frame_count))
+
+    def _traces(self, track: Track, rows: OpenFaceRows, certain: NDArray[np.bool_]) -> list[Row]:
+        at = np.array([sighting.source_row for sighting in track.sightings])
+        return [
+            {
+                "au": code,
+                "reliability": support.reliability,
+                "value": np.where(certain[at], rows.intensities[code][at], np.nan),
+                "absolute": None,
+            }
+            for code, support in self._support.aus.items()
+            if code in rows.intensities
+        ]
+
+    def _flags(self, rows: OpenFaceRows) -> list[str]:
+        missing = set(self._support.aus) - set(rows.intensities)
+        flags = {"au_columns_missing": bool(missing), "no_face_boxes": rows.landmarks is None}
+        return [flag for flag, is_so in flags.items() if is_so]
+
+
+def _check_frames(rows: OpenFaceRows, frame_count: int) -> None:
+    found = len(rows.frame_index)
+    if abs(found - frame_count) > MAX_ROWS_APART or rows.frame_index[-1] > frame_count:
+        raise fail(
+            Reason.TOOL_OUTPUT_INVALID,
+            f"{found} rows up to frame {rows.frame_index[-1]} for {frame_count} frames: "
+            "the CSV was made from another video, or OpenFace was stopped",
+        )
+
+
+def _sightings(rows: OpenFaceRows, seen: NDArray[np.bool_], probe: Row) -> list[Sighting]:
+    found = []
+    for row in np.flatnonzero(seen):
+        index = int(rows.frame_index[row])
+        landmarks = None if rows.landmarks is None else rows.landmarks[row]
+        found.append(
+            Sighting(
+                frame_index=index,
+                time_s=probe["frame_times_s"][index],
+                box=_box(landmarks, probe["width"], probe["height"]),
+                confidence=float(rows.confidence[row]),
+                landmarks=landmarks,
+                source_row=int(row),
+            )
+        )
+    return found
+
+
+def _box(landmarks: Array | None, width: int, height: int) -> Box | None:
+    """Around the landmarks, cut at the edges of the frame; None if nothing of it is inside."""
+    if landmarks is None or not np.isfinite(landmarks).all():
+        return None
+    left, top = np.clip(landmarks.min(axis=0), 0, (width, height))
+    right, bottom = np.clip(landmarks.max(axis=0), 0, (width, height))
+    if right <= left or bottom <= top:
+        return None
+    return Box(float(left), float(top), float(right - left), float(bottom - top))
+
+
+def _poses(rows: OpenFaceRows) -> HeadPose:
+    """Of every row; NaN where the CSV has none."""
+    if rows.rotation_rad is None:
+        nothing = np.full(len(rows.frame_index), np.nan)
+        return HeadPose(nothing, nothing, nothing)
+    return head_pose(from_openface(*rows.rotation_rad.T))
+
+
+def _pose_of(track: Track, poses: HeadPose) -> HeadPose:
+    at = np.array([sighting.source_row for sighting in track.sightings])
+    return HeadPose(*(angles[at] for angles in poses))
