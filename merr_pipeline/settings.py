@@ -166,7 +166,10 @@ class DatasetSettings(Section):
     """What a finished dataset holds (``dataset``)."""
 
     require_face_coverage: float = Field(
-        0.3, ge=0, le=1, description="Share of a shot's frames that must show the main person."
+        0.3,
+        ge=0,
+        le=1,
+        description="Share of a shot's frames that must show the main person; 0 asks for no face.",
     )
     require_words_or_voice: bool = Field(
         True, description="A clip with sound needs words or a voice; stills and mute clips do not."

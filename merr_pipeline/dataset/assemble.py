@@ -162,16 +162,14 @@ def _earlier_splits(dataset: Path, earlier: Manifest) -> dict[str, str]:
     for name in earlier.files:
         if name.startswith("clips/"):
             try:
-                table = pq.read_table(
-                    dataset / name, columns=["clip_id", "split"], partitioning=None
-                )
+                with pq.ParquetFile(dataset / name, page_checksum_verification=True) as file:
+                    rows = file.read(["clip_id", "split"]).to_pylist()
             except (OSError, pa.ArrowException) as error:
                 raise MerrError(
-                    f"{dataset / name} cannot be read ({error}), and with it the splits of the "
-                    "earlier build.\nPut the file back, or delete the folder "
-                    f"{dataset} to draw all splits anew."
+                    f"{dataset / name} cannot be read, and with it the splits of the earlier build:"
+                    f" {error}\nPut the file back, or delete {dataset} to draw all splits anew."
                 ) from error
-            split_of |= {row["clip_id"]: row["split"] for row in table.to_pylist()}
+            split_of |= {row["clip_id"]: row["split"] for row in rows}
     return split_of
 
 

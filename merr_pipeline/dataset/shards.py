@@ -93,6 +93,7 @@ class SubsetWriter:
             },
             use_dictionary=packed,
             write_statistics=packed,
+            write_page_checksum=True,
         )
         self._waiting: list[Row] = []
 
@@ -127,10 +128,19 @@ class SubsetWriter:
 @cache
 def leaf_columns(subset: str) -> tuple[str, ...]:
     """Paths of the Parquet columns proper: ``peak_frame.bytes``, ``evidence.list.element.id``."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(schema_of(subset, "").empty_table(), sink)
-    schema = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    schema = _empty_file(subset, "").schema
     return tuple(schema.column(number).path for number in range(len(schema.names)))
+
+
+def stored_schema(subset: str, config_hash: str) -> pa.Schema:
+    """The arrow schema as it is read back (Parquet renames the inner field of a list)."""
+    return _empty_file(subset, config_hash).schema_arrow
+
+
+def _empty_file(subset: str, config_hash: str) -> pq.ParquetFile:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema_of(subset, config_hash).empty_table(), sink)
+    return pq.ParquetFile(pa.BufferReader(sink.getvalue()))
 
 
 def _is_picture(leaf: str) -> bool:

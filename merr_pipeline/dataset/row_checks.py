@@ -1,0 +1,182 @@
+"""What must hold of the rows of a dataset.
+
+=====================  =========================================================================
+every clip             once, in ``clips`` or in ``rejected``; in the shard and split of its file;
+                       rows sorted by clip_id
+every source, speaker  in one split
+pictures               decode
+fine text              every claim points to the clip's evidence (`fuse.check`)
+every record           once; its clip is in the same shard of ``clips``, with the same facts; a
+                       question, then an answer that the reference trainer does not cut
+media                  where the input folder is given: there, with the clip's sha256
+=====================  =========================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from merr_pipeline.dataset.columns import PICTURES
+from merr_pipeline.dataset.folder import sha256_of
+from merr_pipeline.dataset.problems import REMAKE, Problem
+from merr_pipeline.dataset.shards import ROW_GROUP_SIZE, shard_index
+from merr_pipeline.schema import Reason, Row
+
+TRAINER_WORDS = 200
+"""Emotion-LLaMA's text processor cuts an answer here."""
+
+_COPIED = ("label", "label_source", "transcript", "media_path", "sha256", "split")
+"""Columns of a record that repeat its clip's."""
+
+_CLIP_COLUMNS = (
+    *("clip_id", "other_paths", "source_id", "speaker_id", "fine_caption", "evidence"),
+    *(*_COPIED, *PICTURES),
+)
+_RECORD_COLUMNS = ("record_id", "clip_id", "granularity", "messages", *_COPIED)
+_MEDIA_TODO = "Put the file back, or build again without it."
+_FILE = re.compile(r"(?P<subset>\w+)/(?P<split>\w+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a file's name says."""
+
+    subset: str
+    split: str
+    index: int
+    count: int
+
+
+class RowChecks:
+    """Checks the files of one dataset, one after the other; holds what earlier ones have shown."""
+
+    def __init__(self, dataset: Path, media_root: Path | None) -> None:
+        self._dataset, self._media_root = dataset, media_root
+        self._place: dict[str, str] = {}  # clip_id -> file
+        self._splits: dict[str, dict[str, str]] = {}  # source or speaker -> split -> a clip
+        self._records: dict[str, str] = {}  # record_id -> file
+
+    def run(self, names: Sequence[str]) -> Iterator[Problem]:
+        """Problems of the rows of these files, whose bytes and schemas are right already."""
+        for name in names:
+            parts = _parts(name)
+            if parts is None:
+                yield Problem(name, None, "is not named as a shard is", REMAKE)
+            elif parts.subset == "clips":
+                yield from self._check_clips(name, parts)
+            elif parts.subset == "rejected":
+                yield from self._check_rejected(name, parts)
+            else:
+                yield from self._check_records(name, parts, names)
+        yield from self._check_splits()
+
+    def _check_clips(self, name: str, parts: _Parts) -> Iterator[Problem]:
+        for row in self._read(name, _CLIP_COLUMNS):
+            yield from self._check_place(name, parts, row["clip_id"])
+            if row["split"] != parts.split:
+                yield Problem(name, row["clip_id"], f"its split is {row['split']}", REMAKE)
+            for column in PICTURES:
+                yield from _check_picture(name, row, column)
+            for kind in ("source", "speaker"):
+                if (value := row[f"{kind}_id"]) is not None:
+                    splits = self._splits.setdefault(f"{kind} {value}", {})
+                    splits.setdefault(row["split"], row["clip_id"])
+            yield from self._check_media(name, row)
+
+    def _check_rejected(self, name: str, parts: _Parts) -> Iterator[Problem]:
+        for row in self._read(name, ("clip_id", "stage", "reason")):
+            yield from self._check_place(name, parts, row["clip_id"])
+            if not row["stage"] or row["reason"] not in set(Reason):
+                what = (
+                    f"is rejected by {row['stage']} for {row['reason']}, which is no known reason"
+                )
+                yield Problem(name, row["clip_id"], what, REMAKE)
+
+    def _check_place(self, name: str, parts: _Parts, clip_id: str) -> Iterator[Problem]:
+        """Once in the dataset, and in the shard that its id names."""
+        if clip_id in self._place:
+            yield Problem(name, clip_id, f"is in {self._place[clip_id]} too", REMAKE)
+        self._place[clip_id] = name
+        index = shard_index(clip_id, parts.count)
+        if index != parts.index:
+            yield Problem(name, clip_id, f"belongs in shard {index}", REMAKE)
+
+    def _check_splits(self) -> Iterator[Problem]:
+        for key, splits in sorted(self._splits.items()):
+            if len(splits) > 1:
+                where = ", ".join(f"{split} ({clip})" for split, clip in sorted(splits.items()))
+                yield Problem("clips", None, f"{key} is in several splits: {where}", REMAKE)
+
+    def _check_media(self, name: str, row: Row) -> Iterator[Problem]:
+        if self._media_root is None:
+            return
+        for media_path in (row["media_path"], *(row["other_paths"] or [])):
+            path = self._media_root / media_path
+            if not path.is_file():
+                yield Problem(name, row["clip_id"], f"{media_path} is not there", _MEDIA_TODO)
+            elif sha256_of(path) != row["sha256"]:
+                yield Problem(name, row["clip_id"], f"{media_path} has changed", _MEDIA_TODO)
+
+    def _check_records(self, name: str, parts: _Parts, names: Sequence[str]) -> Iterator[Problem]:
+        counterpart = name.replace(parts.subset, "clips", 1)
+        if counterpart not in names:
+            yield Problem(name, None, f"has no sound {counterpart} beside it", REMAKE)
+            return
+        known = {row["clip_id"]: row for row in self._read(counterpart, ("clip_id", *_COPIED))}
+        for row in self._read(name, _RECORD_COLUMNS):
+            record_id = row["record_id"]
+            if record_id in self._records:
+                what = f"record {record_id} is in {self._records[record_id]} too"
+                yield Problem(name, row["clip_id"], what, REMAKE)
+            self._records[record_id] = name
+            for what in _faults_of_record(row, parts, known.get(row["clip_id"])):
+                yield Problem(name, row["clip_id"], f"record {record_id} {what}", REMAKE)
+
+    def _read(self, name: str, columns: Sequence[str]) -> Iterator[Row]:
+        with pq.ParquetFile(self._dataset / name) as file:
+            for batch in file.iter_batches(ROW_GROUP_SIZE, columns=list(columns)):
+                yield from batch.to_pylist()
+
+
+def _parts(name: str) -> _Parts | None:
+    found = _FILE.fullmatch(name)
+    if found is None:
+        return None
+    return _Parts(found["subset"], found["split"], int(found["index"]), int(found["count"]))
+
+
+def _check_picture(name: str, row: Row, column: str) -> Iterator[Problem]:
+    if row[column] is None:
+        return
+    try:
+        with Image.open(io.BytesIO(row[column]["bytes"] or b"")) as picture:
+            picture.load()
+    except (OSError, UnidentifiedImageError) as error:
+        what = f"{column} is no picture that decodes ({error})"
+        yield Problem(name, row["clip_id"], what, REMAKE)
+
+
+def _faults_of_record(record: Row, parts: _Parts, clip: Row | None) -> Iterator[str]:
+    if record["granularity"] != parts.subset:
+        yield f"is {record['granularity']}"
+    if clip is None:
+        yield "belongs to no clip of this shard"
+    else:
+        for column in _COPIED:
+            if record[column] != clip[column]:
+                yield f"has {column} {record[column]!r}, its clip {clip[column]!r}"
+    if [message["role"] for message in record["messages"]] != ["user", "assistant"]:
+        yield "is no question with an answer"
+    else:
+        question, answer = (message["content"] for message in record["messages"])
+        if not question or not answer:
+            yield "has an empty question or answer"
+        elif len(answer.split()) > TRAINER_WORDS:
+            yield f"has an answer over {TRAINER_WORDS} words, which the reference trainer cuts"
