@@ -73,8 +73,8 @@ EYE_CORNERS = (33, 133, 362, 263)
 RIGHT_BROW = ((70, 63, 105, 66, 107), (46, 53, 52, 65, 55))  # upper edge, lower edge
 LEFT_BROW = ((300, 293, 334, 296, 336), (276, 283, 282, 295, 285))
 RIGHT_LIDS = ((246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155))
-LID_SKIN = [247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414]  # above the lids
 LEFT_LIDS = ((466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382))
+LID_SKIN = [247, 30, 29, 27, 28, 56, 190, 467, 260, 259, 257, 258, 286, 414]  # above the lids
 UPPER_LIP_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 UPPER_LIP_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
@@ -86,8 +86,7 @@ FOREHEAD_AND_TEMPLES = (
     *(109, 67, 103, 54, 21, 162, 127, 234, 93, 132),
 )
 JAW = {  # share of the jaw's drop that reaches the landmark
-    **dict.fromkeys((152, 148, 377, 175, 171, 396), 1.0),
-    **dict.fromkeys((200, 199), 1.0),
+    **dict.fromkeys((152, 148, 377, 175, 171, 396, 200, 199), 1.0),
     **dict.fromkeys((176, 400), 0.95),
     **dict.fromkeys((149, 378), 0.85),
     **dict.fromkeys((150, 379), 0.7),
@@ -114,7 +113,6 @@ class Portrait:
     ``rest`` names the actions that turn the photographed face into a resting one.
     """
 
-    speaker_id: str
     source_id: str
     picture: np.ndarray  # RGB, uint8, height x width x 3
     left: float
@@ -185,20 +183,15 @@ def load_portraits() -> dict[str, Portrait]:
         hopper = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
     return {
         "portrait_a": Portrait(
-            speaker_id="portrait_a",
             source_id="nasa_astronaut",
             picture=skimage.data.astronaut(),
             left=128.0,
             top=12.0,
             width=194.0,
-            rest={
-                "close_lips": 1.0,
-                "pull_corners": -0.9,
-                "drop_corners": 0.2,
-            },  # the photograph smiles
+            # The photograph smiles with parted lips.
+            rest={"close_lips": 1.0, "pull_corners": -0.9, "drop_corners": 0.4},
         ),
         "portrait_b": Portrait(
-            speaker_id="portrait_b",
             source_id="navy_grace_hopper",
             picture=cv2.cvtColor(hopper, cv2.COLOR_BGR2RGB),
             left=82.0,
@@ -398,7 +391,7 @@ class Face:
             )
             x, y = np.meshgrid(np.arange(0, WIDTH, 2), np.arange(0, HEIGHT, 2))
             coarse = spline(np.stack([x.ravel(), y.ravel()], 1)).reshape(*x.shape, 2)
-            # warpAffine keeps sample 2k of the fine grid at sample k of the coarse one.
+            # Not resize: here sample k of the coarse grid stays at pixel 2k of the picture.
             self._shifts[key] = cv2.warpAffine(
                 coarse,
                 np.array([[2.0, 0, 0], [0, 2.0, 0]]),
@@ -497,10 +490,10 @@ class Speech:
     text: str
     language: str  # ISO 639-1, as the manifest gives it
     voice: str
-    words_per_minute: int
+    rate: int  # words a minute
     pitch: int  # 0..99
     start_s: float
-    where: str  # where the clip carries its words: manifest, sidecar, embedded, nowhere
+    words_in: str  # where the clip carries its words: manifest, sidecar, embedded, nowhere
 
 
 @dataclass(frozen=True)
@@ -518,9 +511,6 @@ class Movement:
             return 0.0
         side = self.onset if frame < self.apex else self.offset
         return round(0.5 + 0.5 * math.cos(math.pi * (frame - self.apex) / (side - self.apex)), 4)
-
-
-BLINK = {"close_eyes": 1.0}
 
 
 @dataclass(frozen=True)
@@ -567,12 +557,19 @@ CLIPS = (
         label="happy",
         # close_lips -1 undoes the resting face, so the apex shows the teeth of the photograph.
         movement=Movement(
-            {"pull_corners": 0.9, "drop_corners": -0.45, "close_lips": -1.0, "raise_cheeks": 0.4},
-            *(28, 46, 66),
+            {"pull_corners": 0.9, "drop_corners": -0.4, "close_lips": -1.0, "raise_cheeks": 0.4},
+            onset=28,
+            apex=46,
+            offset=66,
         ),
         speech=Speech(
-            "We won the first prize, what a lovely day!",
-            *("en", "en-us+f3", 185, 70, 0.9, "sidecar"),
+            text="We won the first prize, what a lovely day!",
+            language="en",
+            voice="en-us+f3",
+            rate=185,
+            pitch=70,
+            start_s=0.9,
+            words_in="sidecar",
         ),
     ),
     Clip(
@@ -581,10 +578,17 @@ CLIPS = (
         expression="raised brows and open jaw",
         action_units=("AU01", "AU02", "AU05", "AU25", "AU26"),
         label="surprise",
-        movement=Movement({"raise_brows": 0.8, "drop_jaw": 1.0, "widen_eyes": 0.8}, 32, 48, 66),
+        movement=Movement(
+            {"raise_brows": 0.8, "drop_jaw": 1.0, "widen_eyes": 0.8}, onset=32, apex=48, offset=66
+        ),
         speech=Speech(
-            "Oh! You were here all the time?",
-            *("en", "en-gb+f2", 180, 75, 0.8, "manifest"),
+            text="Oh! You were here all the time?",
+            language="en",
+            voice="en-gb+f2",
+            rate=180,
+            pitch=75,
+            start_s=0.8,
+            words_in="manifest",
         ),
     ),
     Clip(
@@ -593,10 +597,15 @@ CLIPS = (
         expression="lowered brows and tight lids",
         action_units=("AU04", "AU07"),
         label="angry",
-        movement=Movement({"lower_brows": 1.0, "tighten_lids": 1.0}, 24, 42, 64),
+        movement=Movement({"lower_brows": 1.0, "tighten_lids": 1.0}, onset=24, apex=42, offset=64),
         speech=Speech(
-            "No! I told you twice to keep that door shut.",
-            *("en", "en-us+f3", 175, 40, 0.7, "embedded"),
+            text="No! I told you twice to keep that door shut.",
+            language="en",
+            voice="en-us+f3",
+            rate=175,
+            pitch=40,
+            start_s=0.7,
+            words_in="embedded",
         ),
     ),
     Clip(
@@ -605,7 +614,9 @@ CLIPS = (
         expression="lowered mouth corners and raised inner brows",
         action_units=("AU01", "AU15"),
         label="sad",
-        movement=Movement({"drop_corners": 1.0, "raise_inner_brows": 0.8}, 30, 50, 70),
+        movement=Movement(
+            {"drop_corners": 1.0, "raise_inner_brows": 0.8}, onset=30, apex=50, offset=70
+        ),
         speech=None,
     ),
     Clip(
@@ -616,8 +627,13 @@ CLIPS = (
         label="neutral",
         movement=None,
         speech=Speech(
-            "Der Zug nach Hamburg fährt um zehn Uhr ab.",
-            *("de", "de+f2", 150, 50, 0.6, "manifest"),
+            text="Der Zug nach Hamburg fährt um zehn Uhr ab.",
+            language="de",
+            voice="de+f2",
+            rate=150,
+            pitch=50,
+            start_s=0.6,
+            words_in="manifest",
         ),
         frame_count=100,
     ),
@@ -628,14 +644,22 @@ CLIPS = (
         action_units=("AU12", "AU25"),
         label="happy",
         movement=Movement(
-            {"pull_corners": 0.65, "drop_corners": -0.3, "close_lips": -0.65}, 42, 60, 80
+            {"pull_corners": 0.65, "drop_corners": -0.3, "close_lips": -0.65},
+            onset=42,
+            apex=60,
+            offset=80,
         ),
         speech=Speech(
-            "Good morning, it is nice to see you again.",
-            *("en", "en-us+f3", 165, 60, 1.3, "nowhere"),
+            text="Good morning, it is nice to see you again.",
+            language="en",
+            voice="en-us+f3",
+            rate=165,
+            pitch=60,
+            start_s=1.3,
+            words_in="nowhere",
         ),
         frame_count=100,
-        blink=Movement(BLINK, 17, 21, 26),
+        blink=Movement({"close_eyes": 1.0}, onset=17, apex=21, offset=26),
     ),
     Clip(
         clip_id="two_people_cut",
@@ -643,10 +667,15 @@ CLIPS = (
         expression="smile",
         action_units=("AU06", "AU12"),
         label="happy",
-        movement=Movement({"pull_corners": 1.2, "raise_cheeks": 0.6}, 54, 70, 87),
+        movement=Movement({"pull_corners": 1.2, "raise_cheeks": 0.6}, onset=54, apex=70, offset=87),
         speech=Speech(
-            "And now over to you, with the good news.",
-            *("en", "en-gb+f2", 180, 55, 1.7, "manifest"),
+            text="And now over to you, with the good news.",
+            language="en",
+            voice="en-gb+f2",
+            rate=180,
+            pitch=55,
+            start_s=1.7,
+            words_in="manifest",
         ),
         frame_count=100,
         cut=36,
@@ -657,10 +686,20 @@ CLIPS = (
         expression="raised brows and open jaw",
         action_units=("AU01", "AU02", "AU25", "AU26"),
         label=None,
-        movement=Movement({"raise_brows": 0.8, "drop_jaw": 0.8, "pull_corners": -0.5}, 26, 44, 64),
+        movement=Movement(
+            {"raise_brows": 0.8, "drop_jaw": 0.8, "pull_corners": -0.5},
+            onset=26,
+            apex=44,
+            offset=64,
+        ),
         speech=Speech(
-            "我一直在等你。",
-            *("zh", "cmn+f3", 200, 50, 0.8, "manifest"),
+            text="我一直在等你。",
+            language="zh",
+            voice="cmn+f3",
+            rate=200,
+            pitch=50,
+            start_s=0.8,
+            words_in="manifest",
         ),
     ),
 )
@@ -682,7 +721,7 @@ def speak(speech: Speech) -> np.ndarray:
         )
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
-        options = ["-v", speech.voice, "-s", str(speech.words_per_minute), "-p", str(speech.pitch)]
+        options = ["-v", speech.voice, "-s", str(speech.rate), "-p", str(speech.pitch)]
         subprocess.run(["espeak-ng", *options, "-w", str(wav), speech.text], check=True)
         rate, samples = scipy.io.wavfile.read(wav)
     voice = resample_poly(samples / 32768, SAMPLE_RATE, rate)
@@ -691,13 +730,12 @@ def speak(speech: Speech) -> np.ndarray:
     return voice * SPEECH_RMS / np.sqrt(np.mean(voice**2))
 
 
-def make_sound(clip: Clip, seed: int) -> tuple[np.ndarray, float]:
+def make_sound(clip: Clip, speech: Speech, seed: int) -> tuple[np.ndarray, float]:
     """The clip's mono sound and the second at which its speech ends."""
-    assert clip.speech is not None
     count = round(clip.frame_count / FPS * SAMPLE_RATE)
     sound = np.random.default_rng(seed).normal(0, NOISE_RMS, count)
-    voice = speak(clip.speech)
-    start = round(clip.speech.start_s * SAMPLE_RATE)
+    voice = speak(speech)
+    start = round(speech.start_s * SAMPLE_RATE)
     end = start + len(voice)
     if end + 0.2 * SAMPLE_RATE > count:
         sys.exit(f"{clip.clip_id}: the speech ends at {end / SAMPLE_RATE:.2f} s, too near the end.")
@@ -722,10 +760,9 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 
 @dataclass(frozen=True)
 class Caption:
-    """A line of text and when it is shown."""
+    """A line of English text and when it is shown."""
 
     text: str
-    language: str  # ISO 639-2, as mp4 wants it
     start_s: float
     end_s: float
 
@@ -739,32 +776,34 @@ def write_clip(
         video = container.add_stream("libx264", rate=FPS, width=WIDTH, height=HEIGHT)
         video.pix_fmt = "yuv420p"
         video.options = {"crf": "23", "preset": "slow", "threads": "1", "flags": "+bitexact"}
-        audio = None
-        if sound is not None:
-            audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-            audio.bit_rate = 64_000
-            audio.options = {"flags": "+bitexact"}
-        subtitles = _add_subtitles(container, caption) if caption else None
+        # All streams must be known before the first packet is written.
+        audio = _add_audio(container) if sound is not None else None
+        subtitles = _add_subtitles(container) if caption else None
         for index, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
-        if sound is not None:
+        if audio:
             frame = av.AudioFrame.from_ndarray(sound[None], "fltp", "mono")
             frame.pts, frame.sample_rate = 0, SAMPLE_RATE
             frame.time_base = Fraction(1, SAMPLE_RATE)
             container.mux(audio.encode(frame))
             container.mux(audio.encode(None))
-        if caption:
+        if subtitles:
             container.mux(_encode_caption(subtitles, caption))
 
 
-def _add_subtitles(
-    container: av.container.OutputContainer, caption: Caption
-) -> av.subtitles.stream.SubtitleStream:
+def _add_audio(container: av.container.OutputContainer) -> av.audio.stream.AudioStream:
+    stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+    stream.bit_rate = 64_000
+    stream.options = {"flags": "+bitexact"}
+    return stream
+
+
+def _add_subtitles(container: av.container.OutputContainer) -> av.subtitles.stream.SubtitleStream:
     stream = container.add_stream("mov_text")
-    stream.metadata["language"] = caption.language
+    stream.metadata["language"] = "eng"  # mp4 wants ISO 639-2
     stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
     stream.codec_context.subtitle_header = ASS_HEADER
     return stream
@@ -812,58 +851,60 @@ def truth_of(clip: Clip, speech_end_s: float | None) -> dict[str, object]:
             "language": speech.language,
             "start_s": speech.start_s,
             "end_s": round(speech_end_s, 3),
-            "words_in": speech.where,
+            "words_in": speech.words_in,
         },
         "has_sound": speech is not None,
         "label": clip.label,
     }
 
 
+def draw_frames(clip: Clip, faces: Mapping[str, Face], phase: float) -> Iterator[np.ndarray]:
+    """The pictures of a clip (RGB), one after the other; ``phase`` makes each clip sway its way."""
+    for index in range(clip.frame_count):
+        pose = Pose.at(index / FPS, phase)
+        yield faces[clip.portrait_at(index)].show(clip.strengths(index), pose)
+
+
 def make_clip(clip: Clip, faces: Mapping[str, Face], out: Path, seed: int) -> None:
     """Write the clip, its sidecar if it has one, and its truth."""
-    sound, end_s, caption, where = None, None, None, None
-    if clip.speech:
-        sound, end_s = make_sound(clip, seed)
-        caption = Caption(clip.speech.text, "eng", clip.speech.start_s, round(end_s, 3))
-        where = clip.speech.where
-
-    def frames() -> Iterator[np.ndarray]:
-        for index in range(clip.frame_count):
-            pose = Pose.at(index / FPS, phase=0.7 * seed)
-            yield faces[clip.portrait_at(index)].show(clip.strengths(index), pose)
-
     path = out / "clips" / f"{clip.clip_id}.mp4"
-    write_clip(path, frames(), sound, caption if where == "embedded" else None)
-    if where == "sidecar":
-        write_srt(path.with_suffix(".srt"), caption)
+    frames = draw_frames(clip, faces, phase=0.7 * seed)
+    end_s = None
+    if clip.speech is None:
+        write_clip(path, frames, sound=None, caption=None)
+    else:
+        sound, end_s = make_sound(clip, clip.speech, seed)
+        caption = Caption(clip.speech.text, clip.speech.start_s, round(end_s, 3))
+        write_clip(path, frames, sound, caption if clip.speech.words_in == "embedded" else None)
+        if clip.speech.words_in == "sidecar":
+            write_srt(path.with_suffix(".srt"), caption)
     truth = json.dumps(truth_of(clip, end_s), indent=2, ensure_ascii=False)
     (out / "truth" / f"{clip.clip_id}.json").write_text(truth + "\n", "utf-8")
     print(f"{clip.clip_id}: {path.stat().st_size / 1000:.0f} kB")
 
 
+def manifest_row(clip: Clip, portrait: Portrait) -> dict[str, str]:
+    """What the manifest says of a clip; an empty cell says nothing."""
+    speech = clip.speech
+    return {
+        "clip_id": clip.clip_id,
+        "path": f"clips/{clip.clip_id}.mp4",
+        "label": clip.label or "",
+        "transcript": speech.text if speech and speech.words_in == "manifest" else "",
+        "language": speech.language if speech else "",
+        "speaker_id": clip.speaker_id,
+        "source_id": portrait.source_id,
+        "licence": "public-domain",
+    }
+
+
 def write_manifest(path: Path, portraits: Mapping[str, Portrait]) -> None:
     """One row for each clip."""
-    columns = ("clip_id", "path", "label", "transcript", "language")
-    columns += ("speaker_id", "source_id", "licence")
+    rows = [manifest_row(clip, portraits[clip.speaker_id]) for clip in CLIPS]
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        for clip in CLIPS:
-            speech = clip.speech
-            words = speech.text if speech and speech.where == "manifest" else ""
-            portrait = portraits[clip.speaker_id]
-            table.writerow(
-                [
-                    clip.clip_id,
-                    f"clips/{clip.clip_id}.mp4",
-                    clip.label or "",
-                    words,
-                    speech.language if speech else "",
-                    portrait.speaker_id,
-                    portrait.source_id,
-                    "public-domain",
-                ]
-            )
+        table = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 def main() -> None:
