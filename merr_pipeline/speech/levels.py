@@ -23,6 +23,18 @@ class SignalToNoise:
     method: str
 
 
+def frame_power(samples: np.ndarray, rate_hz: int, hop_s: float, count: int) -> np.ndarray:
+    """Mean square around the times 0, ``hop_s``, 2 ``hop_s`` ...; ``count`` values.
+
+    Beyond its ends the sound counts as silent.
+    """
+    hop = round(hop_s * rate_hz)
+    squares = np.zeros(count * hop)
+    inside = samples[: max(0, len(squares) - hop // 2)].astype(np.float64) ** 2
+    squares[hop // 2 : hop // 2 + len(inside)] = inside
+    return np.asarray(squares.reshape(count, hop).mean(axis=1))
+
+
 def level_db(power: float | np.floating) -> float | None:
     """Power (mean square, full scale 1) in dB; None for digital silence."""
     return None if power <= 10 ** (FAINTEST_DB / 10) else float(10 * np.log10(power))

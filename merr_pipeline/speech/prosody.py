@@ -110,7 +110,7 @@ def _frames(
     sound_start_s: float,
 ) -> Frames:
     pitch = track_pitch(samples, rate_hz, settings.pitch_floor_hz, settings.pitch_ceiling_hz)
-    power = _frame_power(samples, rate_hz, len(pitch.f0_hz))
+    power = levels.frame_power(samples, rate_hz, HOP_S, len(pitch.f0_hz))
     time_s = pitch.time_s
     speech = _inside(time_s, spans)
     near = _inside(time_s, [Span(s.start_s - GUARD_S, s.end_s + GUARD_S) for s in spans])
@@ -120,15 +120,6 @@ def _frames(
         usual = np.percentile(power[speech], 60)
         voice &= power > usual * 10 ** (-BELOW_SPEECH_DB / 10)
     return Frames(power, pitch, speech, gap, voice)
-
-
-def _frame_power(samples: np.ndarray, rate_hz: int, count: int) -> np.ndarray:
-    """Mean square of the 10 ms around each frame's middle (the ends hold fewer samples)."""
-    hop = round(HOP_S * rate_hz)
-    squares = np.zeros(count * hop)
-    inside = samples[: len(squares) - hop // 2].astype(np.float64) ** 2
-    squares[hop // 2 : hop // 2 + len(inside)] = inside
-    return np.asarray(squares.reshape(count, hop).mean(axis=1), np.float64)
 
 
 def _inside(time_s: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
@@ -213,5 +204,5 @@ def _syllable_rate(
     speech_s = sum(span.duration_s for span in spans)
     if speech_s <= 0 or not frames.voice.any():
         return None
-    nuclei = _inside(find_nuclei(samples, rate_hz), spans).sum()
-    return float(nuclei * MISSED_NUCLEI / speech_s)
+    nuclei = find_nuclei(samples, rate_hz, frames.speech)
+    return len(nuclei) * MISSED_NUCLEI / speech_s

