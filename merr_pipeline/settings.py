@@ -77,7 +77,7 @@ class TranscriptSettings(Section):
         ("manifest", "sidecar", "embedded"), description="Sources in order of trust."
     )
     prefer_language: str | None = Field(
-        None, description="Language of the embedded track to take when there are several."
+        None, description="Language of the sidecar or track to take when there are several."
     )
 
 
@@ -93,6 +93,12 @@ class FacemeshSettings(Section):
     )
     min_overlap: float = Field(
         0.3, ge=0, le=1, description="IoU of mesh and detector box that confirms a mesh."
+    )
+    max_disagreement: float = Field(
+        0.15,
+        gt=0,
+        description="Mean distance of eyes, nose and mouth in both, in sides of the box, up to "
+        "which they mean the same face.",
     )
     max_yaw_deg: float = Field(35.0, gt=0, description="Beyond it no Action Unit is measured.")
     max_gap_s: float = Field(0.3, ge=0, description="A longer gap begins a new track.")

@@ -1,0 +1,278 @@
+"""Subtitles beside a clip: ``<stem>.srt .vtt .ass .ssa .txt``, or with a language ``<stem>.en.srt``.
+
+Own tolerant parsers, because they must say what they left out: FFmpeg's readers drop what is
+malformed without a count and do not tell one encoding from another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from merr_pipeline.speech.subtitle_text import Cue, cues_of
+
+KINDS = (".srt", ".vtt", ".ass", ".ssa", ".txt")  # of two that serve, the earlier is taken
+MAX_BYTES = 8 << 20
+LANGUAGE_SUFFIX = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+
+
+class BadSidecarError(ValueError):
+    """A sidecar that cannot be read as subtitles; the text says why."""
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A file beside the clip. ``language`` is from its name."""
+
+    path: Path
+    language: str | None
+
+    def sha256(self) -> str | None:
+        """Of its bytes; None if it may not be read."""
+        try:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        except OSError:
+            return None
+
+
+@dataclass(frozen=True)
+class Subtitles:
+    """What a sidecar says. Cues are in order of time; those of a ``.txt`` have no times."""
+
+    cues: tuple[Cue, ...]
+    encoding: str
+    malformed: int = 0  # cues left out because they cannot be read
+    sounds: int = 0  # notes on sounds left out: [music], (sighs), lyrics
+
+
+# --- finding ---------------------------------------------------------------------------------
+
+
+def find_sidecars(media: Path, prefer_language: str | None = None) -> list[Sidecar]:
+    """Sidecars of a clip, the one to trust first: language, then kind, then name."""
+    wanted = primary_language(prefer_language)
+    found = [
+        Sidecar(media.parent / name, language)
+        for name, language in _names_by_stem(media.parent).get(media.stem, ())
+    ]
+
+    def trust(sidecar: Sidecar) -> tuple[bool, int, str]:
+        other = wanted is not None and primary_language(sidecar.language) != wanted
+        return other, KINDS.index(sidecar.path.suffix.lower()), sidecar.path.name
+
+    return sorted(found, key=trust)
+
+
+def _names_by_stem(folder: Path) -> dict[str, list[tuple[str, str | None]]]:
+    try:
+        changed_ns = folder.stat().st_mtime_ns
+    except OSError:
+        return {}
+    return _listing(folder, changed_ns)
+
+
+@lru_cache(maxsize=8)
+def _listing(folder: Path, changed_ns: int) -> dict[str, list[tuple[str, str | None]]]:
+    """Sidecars of a folder by the stem of their clip.
+
+    Kept while the folder does not change: it may hold 100,000 clips, and each of them asks.
+    """
+    del changed_ns  # part of the key
+    names = sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
+    clips = {Path(name).stem for name in names if Path(name).suffix.lower() not in KINDS}
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for name in names:
+        path = Path(name)
+        if path.suffix.lower() not in KINDS:
+            continue
+        stem, _, language = path.stem.rpartition(".")
+        found.setdefault(path.stem, []).append((name, None))
+        if stem and path.stem not in clips and LANGUAGE_SUFFIX.fullmatch(language):
+            found.setdefault(stem, []).append((name, language))
+    return found
+
+
+# --- languages -------------------------------------------------------------------------------
+
+ISO_639_1 = {
+    "ara": "ar", "chi": "zh", "zho": "zh", "cmn": "zh", "cze": "cs", "ces": "cs", "dan": "da",
+    "dut": "nl", "nld": "nl", "eng": "en", "fin": "fi", "fre": "fr", "fra": "fr", "ger": "de",
+    "deu": "de", "gre": "el", "ell": "el", "heb": "he", "hin": "hi", "hun": "hu", "ind": "id",
+    "ita": "it", "jpn": "ja", "kor": "ko", "nor": "no", "per": "fa", "fas": "fa", "pol": "pl",
+    "por": "pt", "rum": "ro", "ron": "ro", "rus": "ru", "spa": "es", "swe": "sv", "tha": "th",
+    "tur": "tr", "ukr": "uk", "vie": "vi",
+}  # fmt: skip
+UNKNOWN_LANGUAGES = {"", "und", "mis", "mul", "zxx"}
+
+
+def language_code(language: str | None) -> str | None:
+    """``eng`` becomes ``en``, ``zh_CN`` becomes ``zh-CN``; null for unknown (``und``)."""
+    first, *rest = re.split(r"[-_]", (language or "").strip())
+    first = first.lower()
+    if first in UNKNOWN_LANGUAGES:
+        return None
+    return "-".join([ISO_639_1.get(first, first), *rest])
+
+
+def primary_language(language: str | None) -> str | None:
+    """The language alone, without region or script."""
+    code = language_code(language)
+    return None if code is None else code.split("-")[0]
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def read_sidecar(sidecar: Sidecar) -> Subtitles:
+    """Read one sidecar.
+
+    Raises:
+        BadSidecarError: it may not be read, is no text in a known encoding, or has text and not one
+            readable cue.
+    """
+    try:
+        raw = sidecar.path.read_bytes()
+    except OSError as error:
+        raise BadSidecarError(f"{sidecar.path.name}: {error.strerror}") from error
+    try:
+        return parse(raw, sidecar.path.suffix.lower())
+    except BadSidecarError as error:
+        raise BadSidecarError(f"{sidecar.path.name}: {error}") from error
+
+
+def parse(raw: bytes, kind: str) -> Subtitles:
+    """The subtitles in the bytes of a file of ``kind`` (its suffix); raises BadSidecarError."""
+    if len(raw) > MAX_BYTES:
+        raise BadSidecarError(f"larger than {MAX_BYTES >> 20} MiB")
+    text, encoding = decode(raw)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        return Subtitles((), encoding)
+    if kind in (".ass", ".ssa"):
+        found, malformed = _parse_ass(text)
+    elif kind == ".txt" and "-->" not in text:
+        found, malformed = [Cue(None, None, text)], 0
+    else:
+        found, malformed = _parse_timed_blocks(text)
+    if not found:
+        raise BadSidecarError(f"no readable cue, {malformed} malformed")
+    return _cleaned(found, encoding, malformed)
+
+
+def _cleaned(found: Iterable[Cue], encoding: str, malformed: int) -> Subtitles:
+    cues: list[Cue] = []
+    sounds = 0
+    for raw in sorted(found, key=lambda cue: (cue.start_s or 0.0, cue.end_s or 0.0)):
+        clean, dropped = cues_of(raw)
+        sounds += dropped
+        cues += [cue for cue in clean if cue not in cues[-4:]]  # ASS repeats a line per layer
+    return Subtitles(tuple(cues), encoding, malformed, sounds)
+
+
+def decode(raw: bytes) -> tuple[str, str]:
+    """Text and the name of its encoding: UTF-8, UTF-16, else GB 18030, else Windows-1252."""
+    for encoding in _encodings(raw):
+        try:
+            text = raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if not _CONTROL.search(text):
+            return text, encoding.removesuffix("-sig")
+    raise BadSidecarError("no text in UTF-8, UTF-16, GB 18030 or Windows-1252")
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def _encodings(raw: bytes) -> tuple[str, ...]:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return ("utf-16",)
+    sample = raw[:4096]
+    if sample.count(0) > len(sample) // 4:  # UTF-16 without its mark: half of ASCII text is 0
+        return ("utf-16-le", "utf-16-be") if sample[1::2].count(0) else ("utf-16-be",)
+    return ("utf-8-sig", "gb18030", "cp1252")
+
+
+# --- SubRip and WebVTT -----------------------------------------------------------------------
+
+TIMING = re.compile(
+    r"\s*(?P<start>(?:\d{1,3}:)?\d{1,2}:\d{1,2}[,.]\d{1,3})\s*-->"
+    r"\s*(?P<end>(?:\d{1,3}:)?\d{1,2}:\d{1,2}[,.]\d{1,3})(?:\s.*)?"
+)
+NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)|\d+\s*$")
+
+
+def _parse_timed_blocks(text: str) -> tuple[list[Cue], int]:
+    """Cues of SubRip and WebVTT, whose blocks differ in their heads alone, and malformed blocks."""
+    cues: list[Cue] = []
+    malformed = 0
+    for block in re.split(r"\n[ \t]*\n", text.strip("\n")):
+        lines = [line for line in block.split("\n") if line.strip()]
+        starts = [at for at, line in enumerate(lines) if "-->" in line]
+        if not starts:
+            malformed += bool(lines) and not NO_CUE.match(lines[0])
+        for at, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+            body = lines[at + 1 : end]
+            if end < len(lines) and body and body[-1].strip().isdigit():
+                body.pop()  # the number of the next cue, where no blank line parts them
+            cue = _timed(TIMING.fullmatch(lines[at]), "\n".join(body))
+            malformed += cue is None
+            cues += [cue] if cue else []
+    return cues, malformed
+
+
+def _timed(timing: re.Match[str] | None, text: str, speaker: str | None = None) -> Cue | None:
+    if timing is None:
+        return None
+    start_s, end_s = seconds(timing["start"]), seconds(timing["end"])
+    return Cue(start_s, end_s, text, speaker) if end_s > start_s else None
+
+
+def seconds(clock: str) -> float:
+    """``1:02:03,5`` or ``02:03.500`` in seconds; the part after the point is a decimal fraction."""
+    total = 0.0
+    for part in clock.replace(",", ".").split(":"):
+        total = total * 60 + float(part)
+    return total
+
+
+# --- ASS and SSA -----------------------------------------------------------------------------
+
+ASS_FIELDS = "Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
+ASS_TIMING = re.compile(
+    r"(?P<start>\d{1,3}:\d{1,2}:\d{1,2}\.\d{1,3}) (?P<end>\d{1,3}:\d{1,2}:\d{1,2}\.\d{1,3})"
+)
+
+
+def _parse_ass(text: str) -> tuple[list[Cue], int]:
+    """Cues of the dialogue lines of ``[Events]``, and malformed lines."""
+    fields = _ass_fields(ASS_FIELDS)
+    cues: list[Cue] = []
+    malformed = 0
+    for line in text.split("\n"):
+        kind, colon, rest = line.partition(":")
+        if kind.strip() == "Format" and "Text" in rest and "Start" in rest:
+            fields = _ass_fields(rest)
+        elif colon and kind.strip() == "Dialogue":
+            cue = _ass_cue(fields, rest)
+            malformed += cue is None
+            cues += [cue] if cue else []
+    return cues, malformed
+
+
+def _ass_fields(names: str) -> list[str]:
+    return [{"Actor": "Name"}.get(name.strip(), name.strip()) for name in names.split(",")]
+
+
+def _ass_cue(fields: list[str], rest: str) -> Cue | None:
+    values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+    if "Text" not in values:
+        return None
+    timing = ASS_TIMING.fullmatch(f"{values['Start'].strip()} {values['End'].strip()}")
+    cue = _timed(timing, values["Text"], values.get("Name", "").strip() or None)
+    return replace(cue, is_ass=True) if cue else None

@@ -1,0 +1,226 @@
+"""The ``transcript`` stage: the words of a clip, where someone wrote them down.
+
+Asked in the order of ``transcript.sources``; the first that has words wins. Nothing is guessed:
+without a source there is no transcript, and the row says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from merr_pipeline.media import SubtitleTrack, read_subtitles
+from merr_pipeline.schema import TRANSCRIPT, Clip, Reason, Row
+from merr_pipeline.settings import Settings
+from merr_pipeline.speech.sidecar import (
+    BadSidecarError,
+    Sidecar,
+    Subtitles,
+    find_sidecars,
+    language_code,
+    primary_language,
+    read_sidecar,
+)
+from merr_pipeline.speech.subtitle_text import Cue, cues_of, tidy
+from merr_pipeline.stage import Identity, Stage, Work, each, fail, skip
+
+OTHER_CLOCK_SLACK_S = 1.0  # cues on another clock may last this much longer than the clip
+
+
+@dataclass(frozen=True)
+class Words:
+    """What one source gives."""
+
+    source: str
+    cues: tuple[Cue, ...]
+    language: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass
+class Search:
+    """What the sources that gave no words had to say for themselves."""
+
+    bad: list[str] = field(default_factory=list)  # sidecars that cannot be read, and why
+    wordless: list[str] = field(default_factory=list)  # sources that hold no words
+
+
+class TranscriptStage(Stage):
+    """Words with their source and times, from the manifest, a sidecar, or an embedded track."""
+
+    name = "transcript"
+    needs = ("probe", "voice")
+    schema = TRANSCRIPT
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.transcript
+
+    def identity(self) -> Identity:
+        """No tool but our own parsers."""
+        return Identity(
+            stage=self.name,
+            version=1,
+            tool="subtitles",
+            settings=self.settings.model_dump(mode="json"),
+        )
+
+    def facts(self, clip: Clip) -> Mapping[str, Any]:
+        """The manifest's words, and name and content of each sidecar."""
+        facts: dict[str, Any] = {"transcript": clip.transcript, "language": clip.language}
+        if "sidecar" in self.settings.sources:
+            sidecars = find_sidecars(clip.path)
+            facts["sidecars"] = [[sidecar.path.name, sidecar.sha256()] for sidecar in sidecars]
+        return facts
+
+    def annotate(self, batch: Sequence[Work]) -> list[Row]:
+        """One row per clip."""
+        return each(batch, self.annotate_one)
+
+    def annotate_one(self, work: Work) -> Row:
+        """The words of the first source that has any.
+
+        Raises:
+            NotOk: skipped with ``NO_TRANSCRIPT``; failed with ``BAD_SIDECAR`` when a sidecar cannot
+                be read and no other source has words.
+        """
+        search = Search()
+        for source in self.settings.sources:
+            words = self._ask(source, work, search)
+            if words is not None:
+                flags = (*words.flags, *(["bad_sidecar"] if search.bad else []))
+                return _row(replace(words, flags=flags), work)
+        if search.bad:
+            raise fail(Reason.BAD_SIDECAR, "; ".join(search.bad))
+        raise skip(Reason.NO_TRANSCRIPT, "; ".join(search.wordless))
+
+    def _ask(self, source: str, work: Work, search: Search) -> Words | None:
+        if source == "manifest":
+            return _from_manifest(work.clip)
+        duration_s = work.seen["probe"]["duration_s"]
+        if source == "sidecar":
+            return self._from_sidecars(work.clip, duration_s, search)
+        if not work.seen["probe"]["subtitle_streams"]:
+            return None
+        return self._from_tracks(read_subtitles(work.clip.path), work.clip, duration_s, search)
+
+    def _from_sidecars(self, clip: Clip, duration_s: float, search: Search) -> Words | None:
+        for sidecar in find_sidecars(clip.path, self.settings.prefer_language):
+            try:
+                read = read_sidecar(sidecar)
+                cues, flags = on_clock_of_clip(read.cues, duration_s)
+            except BadSidecarError as error:
+                search.bad.append(str(error))
+                continue
+            if cues:
+                language = language_code(sidecar.language) or language_code(clip.language)
+                return Words("sidecar", cues, language, (*_flags(sidecar, read), *flags))
+            search.wordless.append(f"{sidecar.path.name} holds no words")
+        return None
+
+    def _from_tracks(
+        self, tracks: Sequence[SubtitleTrack], clip: Clip, duration_s: float, search: Search
+    ) -> Words | None:
+        wanted = primary_language(self.settings.prefer_language)
+        for track in sorted(tracks, key=lambda track: primary_language(track.language) != wanted):
+            cues, sounds = _cues_of_track(track, duration_s)
+            inside = tuple(cue for cue in cues if _overlaps(cue, duration_s))
+            if inside:
+                language = language_code(track.language) or language_code(clip.language)
+                return Words("embedded", inside, language, _counts(sounds_left_out=sounds))
+            search.wordless.append("an embedded track holds no words")
+        return None
+
+
+def _from_manifest(clip: Clip) -> Words | None:
+    text = tidy(clip.transcript or "")
+    if not text:
+        return None
+    return Words("manifest", (Cue(None, None, text),), language_code(clip.language))
+
+
+def _cues_of_track(track: SubtitleTrack, duration_s: float) -> tuple[list[Cue], int]:
+    """Clean cues, and how many notes on sounds were left out; an open end is the next start."""
+    next_starts = [*(cue.start_s for cue in track.cues[1:]), duration_s]
+    cues: list[Cue] = []
+    sounds = 0
+    for cue, next_start_s in zip(track.cues, next_starts, strict=True):
+        end_s = next_start_s if cue.end_s is None else cue.end_s
+        clean, dropped = cues_of(Cue(cue.start_s, end_s, cue.text, cue.speaker, is_ass=True))
+        cues += clean
+        sounds += dropped
+    return cues, sounds
+
+
+def on_clock_of_clip(
+    cues: Sequence[Cue], duration_s: float
+) -> tuple[tuple[Cue, ...], tuple[str, ...]]:
+    """The cues that lie in the clip, and flags.
+
+    Some sidecars keep the times of the film that the clip was cut from. If no cue lies in the clip
+    and together they are no longer than it, the words are the clip's and the times are dropped.
+
+    Raises:
+        BadSidecarError: no cue lies in the clip, and they are longer than it.
+    """
+    inside = tuple(cue for cue in cues if _overlaps(cue, duration_s))
+    outside = len(cues) - len(inside)
+    if inside or not cues:
+        return inside, _counts(cues_outside_clip=outside)
+    span_s = max(cue.end_s or 0.0 for cue in cues) - min(cue.start_s or 0.0 for cue in cues)
+    if span_s > duration_s + OTHER_CLOCK_SLACK_S:
+        raise BadSidecarError(f"all {outside} cues lie outside the clip")
+    text = " ".join(cue.text for cue in cues)
+    return (Cue(None, None, text),), ("times_of_another_clock",)
+
+
+def _overlaps(cue: Cue, duration_s: float) -> bool:
+    if cue.start_s is None or cue.end_s is None:
+        return True
+    return round(cue.start_s, 3) < duration_s and round(cue.end_s, 3) > 0
+
+
+def _flags(sidecar: Sidecar, read: Subtitles) -> tuple[str, ...]:
+    guessed = () if read.encoding.startswith("utf") else (f"encoding_{read.encoding}",)
+    counts = _counts(malformed_cues=read.malformed, sounds_left_out=read.sounds)
+    return (f"sidecar_{sidecar.path.suffix.lower()[1:]}", *guessed, *counts)
+
+
+def _counts(**counts: int) -> tuple[str, ...]:
+    """``malformed_cues=2``; what was not left out is not named."""
+    return tuple(f"{name}={count}" for name, count in counts.items() if count)
+
+
+def _row(words: Words, work: Work) -> Row:
+    duration_s = work.seen["probe"]["duration_s"]
+    cues, flags = words.cues, words.flags
+    if len(cues) == 1 and cues[0].start_s is None:
+        span = _span_of_speech(work)
+        if span:
+            cues = (replace(cues[0], start_s=span[0], end_s=span[1]),)
+            flags = (*flags, "times_from_voice")
+    return {
+        "transcript": " ".join(cue.text for cue in cues),
+        "transcript_source": words.source,
+        "text_language": words.language,
+        "segments": [_segment(cue, duration_s) for cue in cues],
+        "flags": list(flags),
+    }
+
+
+def _span_of_speech(work: Work) -> tuple[float, float] | None:
+    """From the first to the last moment in which the voice stage heard speech."""
+    if not work.ok("voice") or not work.seen["voice"]["segments"]:
+        return None
+    segments = work.seen["voice"]["segments"]
+    return segments[0]["start_s"], segments[-1]["end_s"]
+
+
+def _segment(cue: Cue, duration_s: float) -> Row:
+    return {
+        "start_s": None if cue.start_s is None else max(cue.start_s, 0.0),
+        "end_s": None if cue.end_s is None else min(cue.end_s, duration_s),
+        "text": cue.text,
+        "speaker": cue.speaker,
+        "confidence": None,
+    }
