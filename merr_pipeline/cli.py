@@ -17,6 +17,7 @@ import typer
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from merr_pipeline import __version__
 from merr_pipeline.schema import MerrError
@@ -137,10 +138,12 @@ def doctor(
     if as_json:
         console.print_json(json.dumps([asdict(need) for need in needs]))
     else:
-        table = Table("what", "found", f"profile {profile}", "how to get it", box=None)
+        table = Table("what", "found", f"profile {profile}", box=None)
+        table.add_column("how to get it", overflow="fold")
         for need in needs:
             mark = "needs it" if need.needed else "can do without"
-            table.add_row(need.what, need.found or "missing", mark, "" if need.found else need.get)
+            how = "" if need.found else need.get
+            table.add_row(need.what, need.found or "missing", mark, Text(how))  # no markup in it
         console.print(table)
     if any(need.needed and need.found is None for need in needs):
         raise typer.Exit(EXIT_COULD_NOT_RUN)
@@ -206,7 +209,7 @@ def guarded(run: Callable[[], object]) -> int:
         return result if isinstance(result, int) else 0
     except MerrError as error:
         Console(stderr=True).print(f"merr: {error}", style="red", highlight=False, markup=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         Console(stderr=True).print("stopped; what was finished is kept, run it again to go on")
         return 130
     except Exception as error:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from merr_pipeline.face.tools import installed_version
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import Settings
-
-_EXTRAS = {
-    "asr": ("faster-whisper", "words by faster-whisper"),
-    "whisper": ("openai-whisper", "words by openai-whisper"),
-    "hf": ("transformers", "Hugging Face models"),
-    "train": ("peft", "training"),
-}
 
 
 @dataclass(frozen=True)
@@ -33,8 +23,8 @@ class Need:
 
 
 def examine(settings: Settings) -> list[Need]:
-    """Everything that a build with these settings needs, then what other profiles could use."""
-    return [_machine(), _python(), *_face_tools(settings), *_extras()]
+    """Everything that a build with these settings needs, and what other settings would."""
+    return [_machine(), _python(), _facemesh(settings), _openface(settings)]
 
 
 def check_ready(settings: Settings) -> None:
@@ -61,14 +51,13 @@ def _python() -> Need:
     return Need("Python 3.11 or 3.12", version if fits else None, True, "make setup with one")
 
 
-def _face_tools(settings: Settings) -> Sequence[Need]:
-    facemesh = Need(
+def _facemesh(settings: Settings) -> Need:
+    return Need(
         "face tool facemesh",
         installed_version("facemesh"),
         settings.face.tool == "facemesh",
         "merr tools install facemesh",
     )
-    return [facemesh, _openface(settings)]
 
 
 def _openface(settings: Settings) -> Need:
@@ -82,17 +71,3 @@ def _openface(settings: Settings) -> Need:
         settings.face.tool == "openface",
         f"{folder} is not a folder" if folder else "--set face.openface.csv_dir=FOLDER",
     )
-
-
-def _extras() -> list[Need]:
-    return [
-        Need(f"{package} ({use})", _version(package), False, f"uv pip install -e '.[{extra}]'")
-        for extra, (package, use) in _EXTRAS.items()
-    ] + [Need("nvidia-smi (a GPU for models)", shutil.which("nvidia-smi"), False, "a GPU machine")]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
