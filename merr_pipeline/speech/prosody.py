@@ -204,5 +204,5 @@ def _syllable_rate(
     speech_s = sum(span.duration_s for span in spans)
     if speech_s <= 0 or not frames.voice.any():
         return None
-    nuclei = find_nuclei(samples, rate_hz, frames.speech)
+    nuclei = find_nuclei(samples, rate_hz, frames.speech, frames.pitch.voiced)
     return len(nuclei) * MISSED_NUCLEI / speech_s
