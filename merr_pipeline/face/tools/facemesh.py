@@ -67,6 +67,7 @@ class Facemesh:
             "max_faces": self._settings.max_faces,
             "min_score": self._settings.min_detector_score,
             "min_overlap": self._settings.min_overlap,
+            "max_disagreement": self._settings.max_disagreement,
             "points": self._geometry.points(),
         }
         try:
