@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from merr_pipeline.fuse.phrases import with_article
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.templates import load_template
 
@@ -68,6 +71,31 @@ class VoiceWords(_Entry):
     silent: Pool
     speechless: Pool
 
+    def noun_phrases(self, words: Mapping[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+        """``("a fast tempo with one long pause", ("tempo", "pauses"))`` and so on.
+
+        ``words`` by feature. What most voices are like is said only when nothing else can be.
+        """
+        telling = {name: word for name, word in words.items() if word not in self.unremarkable}
+        for chosen in (telling, dict(words)):
+            if phrases := list(self._filled(chosen)):
+                return phrases[: self.max_features]
+        return []
+
+    def _filled(self, words: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for pattern in self.features:
+            optional = re.compile(r"\[([^\]]*)\]")
+            kept = optional.sub(
+                lambda part: part[1] if _features(part[1]) <= set(words) else "", pattern
+            )
+            used = _features(kept)
+            if used <= set(words):
+                yield kept.format(**self._fillings(words)), tuple(sorted(used))
+
+    def _fillings(self, words: Mapping[str, str]) -> dict[str, str]:
+        said = {name: self.reworded.get(word, word) for name, word in words.items()}
+        return said | {f"a_{name}": with_article(word) for name, word in said.items()}
+
 
 class Conclusions(_Entry):
     """The last sentence, by label source and by how the clues bear on the label."""
@@ -111,6 +139,11 @@ class FineText(_Entry):
     def emotion(self, label: str) -> str:
         """The label as a noun; a label of the user's own stands in quotation marks."""
         return self.emotions.get(label, f'"{label}"')
+
+
+def _features(pattern: str) -> set[str]:
+    """The features that a pattern names, with or without their article."""
+    return {name.removeprefix("a_") for name in re.findall(r"\{(\w+)\}", pattern)}
 
 
 def load_fine_text(templates: Path | None = None) -> FineText:
