@@ -13,6 +13,7 @@ from merr_pipeline.media.container import Lost, decode, open_media, packets, vid
 from merr_pipeline.schema import Reason
 from merr_pipeline.stage import fail, skip
 
+CANCELLING = -0.3  # correlation of two channels below which their mean loses the sound
 SOUND_GAP_S = 0.05  # a larger jump in the sound's own times is a gap, and is kept as one
 
 
@@ -114,7 +115,12 @@ def _place(runs: list[_Run], zero_s: float, rate_hz: int, lost: Lost) -> Sound:
 
 def mix_to_mono(channels: np.ndarray) -> np.ndarray:
     """Mean of the channels (channels x samples); the louder of two that cancel each other out."""
-    if len(channels) == 2 and float(np.dot(channels[0], channels[1])) < 0:
+    if len(channels) == 2 and _correlation(*channels) < CANCELLING:
         energy = (channels.astype(np.float64) ** 2).sum(axis=1)
         return np.asarray(channels[int(energy.argmax())], np.float32)
     return np.asarray(channels.mean(axis=0, dtype=np.float64), np.float32)
+
+
+def _correlation(left: np.ndarray, right: np.ndarray) -> float:
+    size = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
+    return float(np.dot(left, right)) / size if size else 0.0

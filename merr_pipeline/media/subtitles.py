@@ -48,12 +48,12 @@ def read_subtitles(path: Path) -> list[SubtitleTrack]:
                 cues[packet.stream.index] += _cues(packet, lost)
             elif zero_s is None and video.codec_context is not None:
                 zero_s = next((f.time for f in decode(packet, Lost())), None)
-    moved = _mover(zero_s or 0.0)
-    return [
-        SubtitleTrack(stream.language, stream.codec_context.name, tuple(map(moved, found)))
-        for stream in tracks
-        if (found := cues[stream.index])
-    ]
+        moved = _mover(zero_s or 0.0)
+        return [  # inside: streams die with their container
+            SubtitleTrack(stream.language, stream.codec_context.name, tuple(map(moved, found)))
+            for stream in tracks
+            if (found := cues[stream.index])
+        ]
 
 
 def _cues(packet: Any, lost: Lost) -> list[SubtitleCue]:

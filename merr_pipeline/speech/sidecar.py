@@ -1,4 +1,4 @@
-"""Subtitles beside a clip: ``<stem>.srt .vtt .ass .ssa .txt``, or with a language ``<stem>.en.srt``.
+"""Subtitles beside a clip: ``<stem>.srt .vtt .ass .ssa .txt``, with a language ``<stem>.en.srt``.
 
 Own tolerant parsers, because they must say what they left out: FFmpeg's readers drop what is
 malformed without a count and do not tell one encoding from another.

@@ -15,7 +15,6 @@ from merr_pipeline.schema import TRANSCRIPT, Clip, Reason, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.sidecar import (
     BadSidecarError,
-    Sidecar,
     Subtitles,
     find_sidecars,
     language_code,
@@ -114,7 +113,7 @@ class TranscriptStage(Stage):
                 continue
             if cues:
                 language = language_code(sidecar.language) or language_code(clip.language)
-                return Words("sidecar", cues, language, (*_flags(sidecar, read), *flags))
+                return Words("sidecar", cues, language, (*_flags(read), *flags))
             search.wordless.append(f"{sidecar.path.name} holds no words")
         return None
 
@@ -180,10 +179,10 @@ def _overlaps(cue: Cue, duration_s: float) -> bool:
     return round(cue.start_s, 3) < duration_s and round(cue.end_s, 3) > 0
 
 
-def _flags(sidecar: Sidecar, read: Subtitles) -> tuple[str, ...]:
+def _flags(read: Subtitles) -> tuple[str, ...]:
     guessed = () if read.encoding.startswith("utf") else (f"encoding_{read.encoding}",)
     counts = _counts(malformed_cues=read.malformed, sounds_left_out=read.sounds)
-    return (f"sidecar_{sidecar.path.suffix.lower()[1:]}", *guessed, *counts)
+    return (*guessed, *counts)
 
 
 def _counts(**counts: int) -> tuple[str, ...]:
