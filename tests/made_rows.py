@@ -191,16 +191,23 @@ def _payloads(clip: Clip) -> dict[str, Row]:
                 {
                     "id": "E1",
                     "modality": "face",
-                    "text": "raised lip corners",
+                    "text": f"AU12 lip corner puller: {max(smile):.2f} of 5 at 0.48 s",
                     "time_s": 0.48,
                     "value": max(smile),
                     "scale": "intensity_0_5",
                     "reliability": "moderate",
-                }
+                },
+                {
+                    "id": "E2",
+                    "modality": "words",
+                    "text": f'transcript (sidecar, en): "words of {clip.clip_id}"',
+                    "time_s": 0.1,
+                },
             ],
-            "cues": [{"evidence_id": "E1", "reading": "a smile"}],
+            "cues": [{"evidence_id": "E1", "reading": "described, not interpreted"}],
             "conflicts": [],
-            "fine_caption": "The lip corners are raised.",
+            "fine_caption": "In the video, the person's face shows lip corners pulled up. "
+            f'The words are "words of {clip.clip_id}".',
             "text_source": "composer",
             "grounding": 1.0,
         },

@@ -27,6 +27,10 @@ from merr_pipeline.dataset.columns import PICTURES
 from merr_pipeline.dataset.folder import sha256_of
 from merr_pipeline.dataset.problems import REMAKE, Problem
 from merr_pipeline.dataset.shards import ROW_GROUP_SIZE, shard_index
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.emotion.rules import load_rules
+from merr_pipeline.fuse.check import check_text
+from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.schema import Reason, Row
 
 TRAINER_WORDS = 200
@@ -40,6 +44,7 @@ _CLIP_COLUMNS = (
     *(*_COPIED, *PICTURES),
 )
 _RECORD_COLUMNS = ("record_id", "clip_id", "granularity", "messages", *_COPIED)
+_TEXT_TODO = "Give `merr validate` the templates it was made with, or build again."
 _MEDIA_TODO = "Put the file back, or build again without it."
 _FILE = re.compile(r"(?P<subset>\w+)/(?P<split>\w+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
 
@@ -57,8 +62,12 @@ class _Parts:
 class RowChecks:
     """Checks the files of one dataset, one after the other; holds what earlier ones have shown."""
 
-    def __init__(self, dataset: Path, media_root: Path | None) -> None:
+    def __init__(
+        self, dataset: Path, media_root: Path | None, templates: Path | None = None
+    ) -> None:
         self._dataset, self._media_root = dataset, media_root
+        table = load_action_units(templates)
+        self._rules, self._lexicon = load_rules(table, templates), load_lexicon(table, templates)
         self._place: dict[str, str] = {}  # clip_id -> file
         self._splits: dict[str, dict[str, str]] = {}  # source or speaker -> split -> a clip
         self._records: dict[str, str] = {}  # record_id -> file
@@ -78,7 +87,11 @@ class RowChecks:
         yield from self._check_splits()
 
     def _check_clips(self, name: str, parts: _Parts) -> Iterator[Problem]:
+        last = ""
         for row in self._read(name, _CLIP_COLUMNS):
+            if row["clip_id"] < last:
+                yield Problem(name, row["clip_id"], "is not in the order of clip_id", REMAKE)
+            last = row["clip_id"]
             yield from self._check_place(name, parts, row["clip_id"])
             if row["split"] != parts.split:
                 yield Problem(name, row["clip_id"], f"its split is {row['split']}", REMAKE)
@@ -88,7 +101,16 @@ class RowChecks:
                 if (value := row[f"{kind}_id"]) is not None:
                     splits = self._splits.setdefault(f"{kind} {value}", {})
                     splits.setdefault(row["split"], row["clip_id"])
+            yield from self._check_fine_text(name, row)
             yield from self._check_media(name, row)
+
+    def _check_fine_text(self, name: str, row: Row) -> Iterator[Problem]:
+        text, evidence = row["fine_caption"], row["evidence"] or []
+        if text is not None:
+            proof = check_text(text, evidence, row["label"], self._lexicon, self._rules)
+            for claim in proof.ungrounded:
+                what = f"its fine text claims {claim.text!r}: {claim.why}"
+                yield Problem(name, row["clip_id"], what, _TEXT_TODO)
 
     def _check_rejected(self, name: str, parts: _Parts) -> Iterator[Problem]:
         for row in self._read(name, ("clip_id", "stage", "reason")):

@@ -33,12 +33,15 @@ from merr_pipeline.dataset.shards import stored_schema
 from merr_pipeline.schema import SCHEMA_VERSION, MerrError
 
 
-def validate(out: Path, media_root: Path | None = None) -> list[Problem]:
+def validate(
+    out: Path, media_root: Path | None = None, templates: Path | None = None
+) -> list[Problem]:
     """Every problem of ``<out>/dataset``; none if it is whole.
 
     Args:
         out: the build's folder.
         media_root: the input folder, to check the clips' files too.
+        templates: the user's own templates, if the build had any; the texts are read by them.
     """
     dataset = out / DATASET
     try:
@@ -55,7 +58,7 @@ def validate(out: Path, media_root: Path | None = None) -> list[Problem]:
         if name != CARD and not found:
             readable.append(name)
     problems += _check_card(dataset, manifest)
-    problems += RowChecks(dataset, media_root).run(readable)
+    problems += RowChecks(dataset, media_root, templates).run(readable)
     return problems
 
 
