@@ -285,6 +285,49 @@ def test_a_face_turned_away_is_no_peak_and_one_turned_far_is_never_clear():
     assert main_at(None).verdict == "clear"  # a pose that is not known turns nobody away
 
 
+def test_an_open_mouth_alone_is_never_clear_for_talking_opens_it():
+    at = times(100)
+    mouth = bump(at, 1.0, 2.0, 3.0, height=5.0)
+    brow = bump(at, 1.0, 2.0, 3.0, height=1.5)
+
+    talking = moment_of(make_track(at, {"AU25": mouth, "AU01": np.zeros(100)})).main
+    surprised = moment_of(make_track(at, {"AU25": mouth, "AU01": brow})).main
+
+    assert (talking.position, talking.verdict) == (50, "weak")
+    assert (surprised.position, surprised.verdict) == (50, "clear")
+    assert talking.strength is not None
+    assert talking.strength > MomentSettings().clear_strength
+
+
+def test_what_is_weak_in_all_is_not_clear_for_being_strong_in_some():
+    at = times(100)
+    brow = bump(at, 1.6, 2.0, 2.4, height=1.5)
+    restless = np.where(np.arange(100) % 20 < 10, 0.0, 5.0)  # a mouth that talks all the time
+    units = {"AU01": brow, "AU25": restless, "AU26": restless}
+
+    moment = moment_of(make_track(at, units))
+
+    assert moment.peaks
+    assert {peak.verdict for peak in moment.peaks} == {"weak"}
+
+
+def test_a_clear_peak_is_shown_rather_than_a_stronger_one_that_is_all_mouth():
+    at = times(200)
+    units = {
+        "AU12": bump(at, 1.0, 2.0, 3.0, height=1.4),
+        "AU25": bump(at, 5.0, 6.0, 7.0, height=5.0),
+    }
+
+    moment = moment_of(make_track(at, units))
+
+    assert [(peak.position, peak.verdict) for peak in moment.peaks] == [
+        (50, "clear"),
+        (150, "weak"),
+    ]
+    assert moment.peaks[1].strength > moment.peaks[0].strength
+    assert moment.main.position == 50
+
+
 def test_one_frame_has_no_peak_and_is_shown():
     moment = moment_of(make_track([0.0], {"AU12": [3.0]}), frame_times_s=[0.0])
 

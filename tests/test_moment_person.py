@@ -106,3 +106,33 @@ def test_a_flickering_face_is_not_always_there():
     person = choose(flickering, steady)
 
     assert (person.track["track"], person.coverage) == (0, 0.5)
+
+
+def test_a_face_that_comes_back_where_it_went_is_the_same_and_no_rival():
+    person = choose(track(0, last=40), track(1, first=50))
+
+    assert person.track["track"] == 1  # the longer one is shown
+    assert person.sure == 1.0
+    assert person.coverage == pytest.approx(0.9)
+
+
+def test_another_face_elsewhere_later_is_a_rival():
+    person = choose(track(0, last=40, box=(20.0, 120.0, 200.0, 240.0)), track(1, first=50))
+
+    assert person.sure < 0.5
+    assert person.coverage == pytest.approx(0.5)
+
+
+def test_a_face_in_the_same_place_after_a_cut_is_not_taken_for_the_same():
+    person = choose(track(0, last=40), track(1, first=40, shot=1), cuts=(40,))
+
+    assert (person.track["track"], person.coverage) == (1, 1.0)
+    assert person.sure < 0.5
+
+
+def test_a_face_without_a_place_can_still_be_the_main_person():
+    nowhere = track(0)
+    nowhere["box"] = [None] * 100
+
+    assert choose(nowhere).track["track"] == 0
+    assert choose(nowhere, track(1)).track["track"] == 1

@@ -94,6 +94,17 @@ def test_the_same_clip_gives_the_same_row_in_any_batch(clip):
     assert twice == [*alone, *alone]
 
 
+def test_a_tool_that_gives_no_place_leaves_the_face_picture_null(clip):
+    nowhere = smile()
+    nowhere["box"] = [None] * 60
+
+    row = annotate(clip, make_face([nowhere]))
+
+    assert (row["status"], row["peak_frame_index"]) == ("ok", 30)
+    assert row["face_crop"] is None
+    assert row["peak_frame"] is not None
+
+
 def test_a_null_value_at_the_peak_stays_null(clip):
     units = {"AU12": bump(AT, 0.6, 1.2, 1.8, height=3.0), "AU26": [None] * 60}
 

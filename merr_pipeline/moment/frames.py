@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from merr_pipeline.moment.rules import PeakRules
-from merr_pipeline.moment.series import Floats, Mask, Series
+from merr_pipeline.moment.series import Floats, Mask, Series, median_of_known
 from merr_pipeline.schema import Row
 
 BLINKS = ("AU45", "AU43")
@@ -61,7 +61,7 @@ def best_seen(series: Series, usable: Mask) -> int:
     among = next(mask for mask in (usable, series.measured, usable | True) if mask.any())
     quality = (
         np.nan_to_num(series.confidence, nan=0.5)
-        * (series.height_px / max(1.0, float(np.median(series.height_px))))
+        * np.nan_to_num(series.height_px / (median_of_known(series.height_px) or 1.0), nan=1.0)
         * np.nan_to_num(np.cos(np.radians(series.turn_deg)), nan=0.5)
     )
     return first_highest(np.where(among, quality, np.nan))

@@ -64,24 +64,28 @@ def find_moment(
         rules: the peak section of ``moment_rules.yaml``.
         settings: the moment section.
     """
-    active_at = table.scales[scale].active_at
-    weights = weights_of(settings.rule, series, active_at, table, rules)
-    by_paper = settings.rule == "paper"
+    active_at, by_paper = table.scales[scale].active_at, settings.rule == "paper"
     usable = usable_frames(series, shot, settings.edge_frames, active_at, rules)
-    mask = series.measured if by_paper else usable
+    mask = series.measured if by_paper else usable  # the paper knows no gates and no smoothing
     width_s = 0.0 if by_paper else settings.smoothing_s
-    score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
-    strength = strengths(score, rules.least_spread[scale])
+
+    def strength_of(weights: Mapping[str, float]) -> Floats:
+        score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
+        return strengths(score, rules.least_spread[scale])
+
+    weights = weights_of(settings.rule, series, active_at, table, rules)
+    strength = silent = strength_of(weights)
+    if settings.rule == "emotion_aus":
+        silent = strength_of(without_speech(weights, table))
     peaks = [
-        Peak(at, float(strength[at]), _verdict(series, at, strength, rules, settings))
+        Peak(at, float(strength[at]), _verdict(series, at, strength, silent, rules, settings))
         for at in spaced_maxima(series.time_s, strength, settings, rules.least_dip)
     ]
     held = sustained_units(series, usable, weights, scale, active_at, rules.sustained_share)
-
     if peaks:
-        main = max(peaks, key=lambda peak: (peak.strength or 0.0, -peak.position))
+        main = max(peaks, key=lambda peak: _rank(peak, by_paper))
     elif by_paper and np.isfinite(strength).any():
-        main = _peak_at(int(np.nanargmax(strength)), strength, "none")
+        main = _peak_at(first_highest(strength), strength, "none")
     elif held:
         level = np.sum([_level(series, au, scale) for au in held], axis=0)
         level = moving_average(series.time_s, level, usable, width_s)
@@ -113,6 +117,11 @@ def weights_of(
         for trace in traces
         if table.units[trace.au].emotion_relevant
     }
+
+
+def without_speech(weights: Mapping[str, float], table: ActionUnitTable) -> dict[str, float]:
+    """The weights of the Action Units that talking alone does not move."""
+    return {au: weights[au] for au in weights if not table.units[au].moved_by_speech}
 
 
 def weighted_sum(series: Series, weights: Mapping[str, float]) -> Floats:
@@ -232,11 +241,26 @@ def _level(series: Series, au: str, scale: str) -> Floats:
 
 
 def _verdict(
-    series: Series, position: int, strength: Floats, rules: PeakRules, settings: MomentSettings
+    series: Series,
+    position: int,
+    strength: Floats,
+    silent: Floats,
+    rules: PeakRules,
+    settings: MomentSettings,
 ) -> str:
-    """``clear`` is strong, and on a face that is not turned further than tools were tested."""
+    """``clear`` or ``weak``, for a maximum that is at least weak.
+
+    Clear is what is strong, also without the units that talking moves (``silent`` is the strength
+    of the others), on a face that is not turned further than face tools were tested.
+    """
     turned = series.turn_deg[position] > rules.clear_within_deg
-    return "clear" if strength[position] >= settings.clear_strength and not turned else "weak"
+    strong = min(strength[position], silent[position]) >= settings.clear_strength
+    return "clear" if strong and not turned else "weak"
+
+
+def _rank(peak: Peak, by_paper: bool) -> tuple[bool, float, int]:
+    """Clear before weak, then the stronger, then the earlier; by the paper the stronger alone."""
+    return (not by_paper and peak.verdict == "clear", peak.strength or 0.0, -peak.position)
 
 
 def _peak_at(position: int, strength: Floats, verdict: str) -> Peak:

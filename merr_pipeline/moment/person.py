@@ -14,9 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from merr_pipeline.moment.rules import PersonWeights
-from merr_pipeline.moment.series import Series, series_of
+from merr_pipeline.moment.series import Series, median_of_known, series_of
 from merr_pipeline.schema import Row
 from merr_pipeline.stage import rounded
+
+SAME_PLACE = 0.3
+"""Overlap (intersection over union) at which a face that comes back is where it went."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,50 @@ def choose_person(tracks: Sequence[Row], probe: Row, weights: PersonWeights) -> 
     clues = [_clues(track, series, probe, step) for track, series in seen]
     scores = [rounded(_score(each, weights)) for each in clues]
     best = max(range(len(scores)), key=lambda place: (scores[place], -place))
-    others = scores[:best] + scores[best + 1 :]
-    runner_up = max(others, default=0.0)
+    same = continuations(tracks, best)
+    runner_up = max((scores[n] for n in range(len(scores)) if n not in same), default=0.0)
     track, series = seen[best]
     return MainPerson(
         track=track,
         series=series,
         score=scores[best],
         sure=1.0 - runner_up / scores[best],  # no score is 0: see _score
-        coverage=clues[best]["coverage"],
+        coverage=min(1.0, sum(clues[n]["coverage"] for n in same)),
     )
+
+
+def continuations(tracks: Sequence[Row], chosen: int) -> set[int]:
+    """The places of the tracks that go on where the chosen one ends, or lead up to it.
+
+    A tool that loses a face for a while begins a new track. In one shot, a face that comes back
+    where it went is taken for the same person; across shots nothing is.
+    """
+    same = {chosen}
+    by_time = sorted(range(len(tracks)), key=lambda place: tracks[place]["frame_index"][0])
+    for order, end, begin in ((by_time, -1, 0), (by_time[::-1], 0, -1)):
+        last = tracks[chosen]
+        for place in order[order.index(chosen) + 1 :]:
+            follower = tracks[place]
+            apart = (follower["frame_index"][begin] - last["frame_index"][end]) * (begin - end) > 0
+            if (
+                apart
+                and follower["shot"] == last["shot"]
+                and _overlap(follower["box"][begin], last["box"][end]) >= SAME_PLACE
+            ):
+                same.add(place)
+                last = follower
+    return same
+
+
+def _overlap(one: Row | None, other: Row | None) -> float:
+    """Intersection over union of two boxes; 0 where one is not known."""
+    if one is None or other is None:
+        return 0.0
+    across = min(one["x"] + one["width"], other["x"] + other["width"]) - max(one["x"], other["x"])
+    down = min(one["y"] + one["height"], other["y"] + other["height"]) - max(one["y"], other["y"])
+    shared = max(0.0, across) * max(0.0, down)
+    both = one["width"] * one["height"] + other["width"] * other["height"] - shared
+    return float(shared / both) if both > 0 else 0.0
 
 
 def frames_per_measurement(tracks: Sequence[Row]) -> int:
@@ -70,30 +107,28 @@ def frames_per_measurement(tracks: Sequence[Row]) -> int:
 
 
 def _clues(track: Row, series: Series, probe: Row, step: int) -> dict[str, float]:
-    """The clues of ``moment_rules.yaml``, each from 0 to 1."""
+    """The clues of ``moment_rules.yaml``, each from 0 to 1; what is not known is 0."""
     shot = probe["shots"][track["shot"]]
     frames = len(series.frame_index) * step
     return {
-        "size": min(1.0, float(np.median(series.height_px)) / probe["height"]),
+        "size": min(1.0, (median_of_known(series.height_px) or 0.0) / probe["height"]),
         "time": min(1.0, frames / probe["frame_count"]),
         "coverage": min(1.0, frames / (shot["end_frame"] - shot["start_frame"])),
         "centrality": _centrality(track["box"], probe["width"], probe["height"]),
-        "confidence": _median_confidence(series),
+        "confidence": median_of_known(series.confidence) or 0.0,
         "measured": float(np.mean(series.measured)),
     }
 
 
-def _centrality(boxes: Sequence[Row], width_px: int, height_px: int) -> float:
+def _centrality(boxes: Sequence[Row | None], width_px: int, height_px: int) -> float:
     """1 in the middle of the picture, 0.5 in a corner, from the median of the box centres."""
-    across = float(np.median([box["x"] + box["width"] / 2 for box in boxes])) / width_px - 0.5
-    down = float(np.median([box["y"] + box["height"] / 2 for box in boxes])) / height_px - 0.5
+    known = [box for box in boxes if box is not None]
+    if not known:
+        return 0.0
+    across = float(np.median([box["x"] + box["width"] / 2 for box in known])) / width_px - 0.5
+    down = float(np.median([box["y"] + box["height"] / 2 for box in known])) / height_px - 0.5
     corner = math.hypot(0.5, 0.5)
     return 1.0 - 0.5 * min(1.0, math.hypot(across, down) / corner)
-
-
-def _median_confidence(series: Series) -> float:
-    known = series.confidence[np.isfinite(series.confidence)]
-    return float(np.median(known)) if len(known) else 0.0
 
 
 def _score(clues: dict[str, float], weights: PersonWeights) -> float:

@@ -36,7 +36,7 @@ class Series:
     frame_index: Ints
     time_s: Floats
     confidence: Floats
-    height_px: Floats
+    height_px: Floats  # NaN where the tool gives no box
     pitch_deg: Floats
     yaw_deg: Floats
     traces: tuple[Trace, ...]
@@ -67,7 +67,7 @@ def series_of(track: Row) -> Series:
         frame_index=np.asarray(track["frame_index"], dtype=np.int64),
         time_s=floats(track["time_s"]),
         confidence=floats(track["confidence"]),
-        height_px=floats([box["height"] for box in track["box"]]),
+        height_px=floats([None if box is None else box["height"] for box in track["box"]]),
         pitch_deg=floats(track["pitch_deg"]),
         yaw_deg=floats(track["yaw_deg"]),
         traces=tuple(_trace(trace) for trace in track["action_units"]),
@@ -82,6 +82,12 @@ def _trace(trace: Row) -> Trace:
         value=floats(trace["value"]),
         absolute=None if absolute is None else floats(absolute),
     )
+
+
+def median_of_known(values: Floats) -> float | None:
+    """The median, NaN left out; None where all are."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None
 
 
 def floats(values: Sequence[float | None]) -> Floats:

@@ -134,7 +134,9 @@ class MomentStage(Stage):
         box = person.track["box"][position]
         return {
             "peak_frame": frame_jpeg(frame, settings.frame_side_px, settings.jpeg_quality),
-            "face_crop": face_jpeg(frame, box, settings.crop_side_px, settings.jpeg_quality),
+            "face_crop": None
+            if box is None  # a tool that gives Action Units without a place
+            else face_jpeg(frame, box, settings.crop_side_px, settings.jpeg_quality),
         }
 
     def _flags(self, tracks: Sequence[Row], person: MainPerson, moment: Moment) -> list[str]:

@@ -52,11 +52,11 @@ class SceneStage(Stage):
         """The payload for one clip; null where nothing was measured."""
         facts = {
             **light_and_motion(work.seen["probe"], self._words),
-            **_face_facts(work, self._words),
+            **_face_facts(work),
             **(main_person(work, self._words) if work.ok("moment") else _NO_PERSON),
         }
         return {
-            "scene": sentence(facts, self._words),
+            "scene": sentence(facts, self._words, person=work.ok("moment")),
             "scene_source": "measured_facts",
             "scene_facts": facts,
         }
@@ -93,12 +93,12 @@ def _light(probe: Row, words: SceneWords) -> str | None:
     return " ".join(filter(None, (light, contrast))) + (f", {changing}" if changing else "")
 
 
-def _face_facts(work: Work, words: SceneWords) -> Row:
+def _face_facts(work: Work) -> Row:
     """How many faces were in view at the peak, and at most; null where nobody counted."""
     face = work.seen["face"]
     if face["status"] == Status.SKIPPED and face["reason"] == Reason.NO_FACE:
         return {"faces_in_view": 0, "faces_most": 0}
-    if not work.ok("face") or face["face_tool"] in words.tools_that_see_one_face:
+    if not work.ok("face") or face["face_count"] is None:  # some tools see one face
         return {"faces_in_view": None, "faces_most": None}
     at_peak = None
     if work.ok("moment"):
@@ -113,13 +113,16 @@ def main_person(work: Work, words: SceneWords) -> Row:
     box = next(
         seen["box"] for seen in moment["face_track"] if seen["time_s"] == moment["peak_time_s"]
     )
+    say_facing = {"facing": facing(moment["head_pose"], words)}
+    if box is None:
+        return {**_NO_PERSON, **say_facing}
     left, top, right, bottom = picture_area(probe)
     share = round(box["height"] / (bottom - top), 3)
     across = (box["x"] + box["width"] / 2 - left) / (right - left)
     return {
         "shot_scale": word_for(share, words.shot_scale),
         "position": word_for(min(1.0, max(0.0, across)), words.position),
-        "facing": facing(moment["head_pose"], words),
+        **say_facing,
         "face_height_share": share,
         **colours(moment["peak_frame"], box, probe, words),
     }
@@ -191,12 +194,13 @@ def _around_the_face(jpeg: bytes, box: Row, probe: Row) -> Any | None:
     return picture[keep].astype(np.float64)
 
 
-def sentence(facts: Row, words: SceneWords) -> str:
+def sentence(facts: Row, words: SceneWords, *, person: bool) -> str:
     """One plain sentence that says only what is in the facts."""
     count = facts["faces_in_view"]
     rest = (facts["motion"], facts["colour"], _cuts(facts, words))
     return words.render(
         {
+            "person": person,
             "scale": facts["shot_scale"],
             "faces": None if count is None else words.number(count),
             "several": count is not None and count > 1,

@@ -64,7 +64,6 @@ class SceneWords(_Entry):
     motion: list[Step]
     colour: list[Step]
     warmth: list[Step]
-    tools_that_see_one_face: list[str]
     numbers: list[str]
     sentence: str
     sha256: str
