@@ -30,7 +30,7 @@ from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Status
 from merr_pipeline.settings import Settings, load_settings
 
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
+EXIT_DONE, EXIT_SOME_FAILED = 0, 1
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class Build:
             splits=dict(assembled.rows.get("clips", {})),
             damaged_parts=[path.name for path in self.pipeline.store.damaged],
             failed_clips=sum(state.failed for state in states) + len(self.inputs.refusals),
+            unfinished_clips=sum(bool(state.pending) for state in states),
         )
 
 
@@ -147,11 +148,12 @@ class Summary:
     splits: dict[str, int]
     damaged_parts: list[str]
     failed_clips: int  # clips with a failed stage, and inputs refused at the door
+    unfinished_clips: int  # clips with a stage that has no row yet: the run was cut short
 
     @property
     def exit_code(self) -> int:
         """0 when all was done, 1 when some clips failed; a clip without a face has not failed."""
-        return EXIT_SOME_FAILED if self.failed_clips else EXIT_DONE
+        return EXIT_SOME_FAILED if self.failed_clips or self.unfinished_clips else EXIT_DONE
 
 
 @dataclass(frozen=True)

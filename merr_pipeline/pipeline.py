@@ -91,7 +91,7 @@ class Pipeline:
         self.stages = tuple(stages)
         self.store = Store(out / "annotations", {s.name: s.schema for s in self.stages})
         self.identities: dict[str, Identity] = {s.name: s.identity() for s in self.stages}
-        self._marks = {
+        self.marks = {
             s.name: [self.identities[s.name].fingerprint(), digest(s.schema.to_string())]
             for s in self.stages
         }
@@ -207,7 +207,7 @@ class Pipeline:
                 item.rows[name] = row
 
     def _key(self, stage: BatchStage, clip: Clip, needs: Mapping[str, list[str]]) -> str:
-        return digest([clip.sha256, self._marks[stage.name], stage.facts(clip), needs])
+        return digest([clip.sha256, self.marks[stage.name], stage.facts(clip), needs])
 
     def _again(self, entry: Entry) -> bool:
         """Whether a failure is to be tried again: those that pass with time always are."""

@@ -76,6 +76,8 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
         f"{summary.rejected} rejected, {summary.failed_clips} failed; {summary.seconds} s",
         highlight=False,
     )
+    if summary.unfinished_clips:
+        console.print(f"{summary.unfinished_clips} clips are unfinished; run it again to go on")
     console.print(f"dataset: {request.out / 'dataset'}", highlight=False)
 
 

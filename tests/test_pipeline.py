@@ -6,7 +6,7 @@ from toy_stages import toy_opener, toy_pipeline
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.pipeline import build_stages
-from merr_pipeline.schema import STAGE_SCHEMAS
+from merr_pipeline.schema import STAGE_SCHEMAS, MerrError
 from merr_pipeline.settings import load_settings
 
 ALL = ["probe", "transcript", "fine"]
@@ -199,3 +199,14 @@ def test_a_fingerprint_changes_with_what_shapes_the_result_and_with_nothing_else
     assert changed("face.facemesh.max_faces=1") == {"face"}
     assert changed("engine.workers=7", "engine.batch_size=3") == set()
     assert changed("face.timeout_s=9", f"face.openface.csv_dir={tmp_path}") == set()
+
+
+def test_a_worker_that_sees_other_templates_stops_the_build(tmp_path, clips):
+    (a,) = clips("a")
+    parent = toy_pipeline(tmp_path / "out", words_version=2)  # the workers open version 1
+
+    with (
+        LocalEngine(toy_opener(tmp_path / "out"), 1, parent) as engine,
+        pytest.raises(MerrError, match="changed while the build ran"),
+    ):
+        engine.run([parent.plan(a)])

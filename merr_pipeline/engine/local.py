@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 from merr_pipeline.pipeline import BatchReport, Outcome, Pipeline, State
-from merr_pipeline.schema import Clip
+from merr_pipeline.schema import Clip, MerrError
 
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -44,7 +44,7 @@ class LocalEngine:
         self._one_at_a_time = threading.Lock()  # the parent's pipeline is not made for threads
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for _ in range(workers):
-            self._free.put(_Worker(open_pipeline))
+            self._free.put(_Worker(open_pipeline, pipeline.marks))
         self._workers = workers
 
     def run(self, states: Sequence[State]) -> BatchReport:
@@ -100,12 +100,12 @@ class LocalEngine:
 class _Worker:
     """One process with a pipeline in it, started with its first batch."""
 
-    def __init__(self, open_pipeline: Callable[[], Pipeline]) -> None:
-        self._open_pipeline = open_pipeline
+    def __init__(self, open_pipeline: Callable[[], Pipeline], marks: object) -> None:
+        self._open_pipeline, self._marks = open_pipeline, marks
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, states: Sequence[State]) -> BatchReport:
-        return self._start().submit(_run, list(states)).result()
+        return self._start().submit(_run, list(states), self._marks).result()
 
     def close(self) -> None:
         if self._pool is not None:
@@ -121,22 +121,33 @@ class _Worker:
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_open,
+                initializer=_prepare,
                 initargs=(self._open_pipeline,),
             )
         return self._pool
 
 
-_pipeline: Pipeline | None = None  # of this worker process
+# Of this worker process; both are kept from batch to batch.
+_open_pipeline: Callable[[], Pipeline] | None = None
+_pipeline: Pipeline | None = None
 
 
-def _open(open_pipeline: Callable[[], Pipeline]) -> None:
-    global _pipeline  # the one thing a worker keeps between batches
-    _pipeline = open_pipeline()
+def _prepare(open_pipeline: Callable[[], Pipeline]) -> None:
+    global _open_pipeline
+    _open_pipeline = open_pipeline
 
 
-def _run(states: list[State]) -> BatchReport:
-    assert _pipeline is not None
+def _run(states: list[State], marks: object) -> BatchReport:
+    """Run a batch in this worker; opened here, so that an error reaches the parent as itself."""
+    global _pipeline
+    if _pipeline is None:
+        assert _open_pipeline is not None
+        _pipeline = _open_pipeline()
+    if _pipeline.marks != marks:
+        raise MerrError(
+            "a template or the code changed while the build ran; what was made is kept.\n"
+            "Run it again: it makes what depends on the change."
+        )
     return _pipeline.run(states)
 
 
