@@ -164,6 +164,7 @@ class TestQuality:
             ({"voice": {"speech_s": None}}, "voice"),
             ({"transcript": {"segments": None}}, "words"),
             ({"transcript": {"transcript_source": "asr"}}, "words"),
+            ({"transcript": {"flags": ["times_from_voice"]}}, "words"),
             ({"fine": {"conflicts": ["a"]}}, "agreement"),
         ],
     )
@@ -183,6 +184,25 @@ class TestQuality:
 
         assert without[score] is None
         assert without["overall"] <= full["overall"] - full[score] / 5 + 1e-3
+
+    def test_where_nothing_can_be_compared_agreement_is_unknown_and_not_nought(self):
+        alone = {"label_candidates": [{"label": "sad", "score": 1.0, "source": "manifest"}]}
+        rows = made_rows(CLIP, label=alone, fine=not_ok("skipped", "no_evidence"))
+
+        assert quality(rows)["agreement"] is None
+
+    def test_two_sources_of_one_mind_agree_and_of_two_do_not(self):
+        def agreement(label: str, other: str) -> float:
+            candidates = [
+                {"label": label, "score": 1.0, "source": "manifest"},
+                {"label": "fear", "score": 0.2, "source": "au_rules"},
+                {"label": other, "score": 0.6, "source": "au_rules"},
+            ]
+            rows = made_rows(CLIP, label={"label": label, "label_candidates": candidates})
+            return quality(rows)["agreement"]
+
+        assert agreement("sad", "sad") == 1.0
+        assert agreement("sad", "angry") == 0.5
 
     def test_a_recogniser_is_believed_as_far_as_it_believes_itself(self):
         segments = [

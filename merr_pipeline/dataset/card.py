@@ -25,6 +25,9 @@ HUB_LICENCES = frozenset(
 )
 """Those of the Hub's licence identifiers that media carry; any other is ``other`` there."""
 
+LOADED_AS = {**{split: split for split in SPLITS}, "all": "rejected"}
+"""A file's split and its name for `datasets`, which keeps the name ``all`` to itself."""
+
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 _SUBSET_LINES = {
@@ -111,11 +114,9 @@ def _size(clips: int) -> str:
 
 
 def _config(subset: str, splits: Mapping[str, int]) -> dict[str, Any]:
-    """One config; a file's split ``all`` is called ``rejected``, for `datasets` reserves "all"."""
-    names = {**{split: split for split in SPLITS}, "all": "rejected"}
     files = [
         {"split": name, "path": f"{subset}/{split}-*.parquet"}
-        for split, name in names.items()
+        for split, name in LOADED_AS.items()
         if split in splits
     ]
     default = {"default": True} if subset == "clips" else {}
@@ -135,9 +136,10 @@ def _subset_table(rows: Mapping[str, Mapping[str, int]]) -> str:
     return _table(
         ["subset", "split", "rows", "what"],
         (
-            (subset, split, count, _SUBSET_LINES[subset])
+            (subset, name, rows[subset][split], _SUBSET_LINES[subset])
             for subset in SUBSETS
-            for split, count in rows.get(subset, {}).items()
+            for split, name in LOADED_AS.items()
+            if split in rows.get(subset, {})
         ),
     )
 

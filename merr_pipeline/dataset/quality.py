@@ -1,16 +1,16 @@
 """How much there is to go by in a clip: one score per modality, each 0..1.
 
 Every score is the mean of named parts. A part that was not measured counts 0, so what is missing
-lowers a score and never fills it. A modality without an ``ok`` row has no score (null), and counts
-0 in ``overall``, the mean of all five. The scores say how well a clip was measured, not how
-expressive it is; the steps below are ours and are tuned on nothing.
+lowers a score and never fills it. Where no part was measured, or the stage has no ``ok`` row, there
+is no score (null), and that counts 0 in ``overall``, the mean of all five. The scores say how well
+a clip was measured, not how expressive it is; the steps below are ours and are tuned on nothing.
 
 ===========  ====================================================================================
 score        mean of
 ===========  ====================================================================================
 face         face_coverage; mean confidence of the face track; verdict (clear 1, weak 1/2, none 0)
 voice        speech up to 1 s; signal to noise up to 20 dB; 1 - share of octave outliers
-words        text (1, or the mean confidence of a recogniser); times (1 if the segments have them)
+words        text (1, or the mean confidence of a recogniser); times of its own (1 or 0)
 agreement    another source's best label is the label (1 or 0); 1 / (1 + number of conflicts)
 grounding    share of the text's claims that point to evidence
 ===========  ====================================================================================
@@ -27,23 +27,26 @@ from merr_pipeline.stage import rounded
 
 FULL_SPEECH_S = 1.0
 FULL_SNR_DB = 20.0
+TIMES_FROM_VOICE = "times_from_voice"  # flag of the transcript stage: when speech is, not words
 VERDICT_SCORE = {"clear": 1.0, "weak": 0.5, "none": 0.0}
 
 
 def quality(rows: Rows) -> Row:
     """The ``quality`` struct of a clip."""
-    scores = {
+    scores: dict[str, float | None] = {
         "face": _mean(_face_parts(rows["moment"])) if is_ok(rows, "moment") else None,
         "voice": _mean(_voice_parts(rows["voice"])) if is_ok(rows, "voice") else None,
         "words": _mean(_word_parts(rows["transcript"])) if is_ok(rows, "transcript") else None,
         "agreement": _mean(_agreement_parts(rows)) if is_ok(rows, "label") else None,
         "grounding": rows["fine"]["grounding"] if is_ok(rows, "fine") else None,
     }
-    scores["overall"] = _mean(list(scores.values()))
+    scores["overall"] = _mean(list(scores.values())) or 0.0
     return dict(rounded(scores))
 
 
-def _mean(parts: Sequence[float | None]) -> float:
+def _mean(parts: Sequence[float | None]) -> float | None:
+    if all(part is None for part in parts):
+        return None
     return fmean(0.0 if part is None else min(max(part, 0.0), 1.0) for part in parts)
 
 
@@ -71,6 +74,8 @@ def _voice_parts(voice: Row) -> list[float | None]:
 def _word_parts(transcript: Row) -> list[float | None]:
     segments = transcript["segments"] or []
     timed = bool(segments) and all(segment["start_s"] is not None for segment in segments)
+    if TIMES_FROM_VOICE in (transcript["flags"] or []):
+        timed = False
     if transcript["transcript_source"] != "asr":
         return [1.0, float(timed)]  # written by a person, who leaves no confidence
     known = [s["confidence"] for s in segments if s["confidence"] is not None]
