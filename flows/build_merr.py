@@ -13,7 +13,8 @@ does; ``prefect.yaml`` deploys it::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import flow, task
 from prefect.artifacts import (
@@ -22,17 +23,15 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed
-from prefect.states import Failed, State
+from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.annotations import quote
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
 from merr_pipeline.build import Build, Request, Summary, open_build
-from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.pipeline import BatchReport
-from merr_pipeline.pipeline import State as ClipState
 from merr_pipeline.running import print_plan, print_summary
 from merr_pipeline.schema import Status
 
@@ -65,14 +64,11 @@ class BuildRequest(BaseModel):
         return Request(**own, overrides=tuple(overrides))
 
 
-@task(name="annotate", task_run_name="annotate batch {number}", cache_policy=NO_CACHE)
-def annotate(number: int, engine: LocalEngine, batch: list[ClipState]) -> BatchReport:
-    """Bring one batch to its end on a warm worker process."""
-    del number  # it is in the name of the task run
-    return engine.run(batch)
+RUNNER: Any = ThreadPoolTaskRunner()
+"""Threads, since a task only waits for a worker process of the engine (process tasks cost 12 x)."""
 
 
-@flow(name="build-merr", task_runner=ThreadPoolTaskRunner(), persist_result=False)
+@flow(name="build-merr", task_runner=RUNNER, persist_result=False)
 def build_merr(request: BuildRequest) -> Summary | State[Any]:
     """Build the dataset, and publish it also when some clips failed; the run then ends as failed.
 
@@ -94,19 +90,25 @@ def build_merr(request: BuildRequest) -> Summary | State[Any]:
 
 def annotate_all(build: Build) -> None:
     """One task run per batch, never more of them under way than there are workers."""
-    batches = list(enumerate(build.batches(), start=1))
-    total, done = len(build.pending), 0
-    progress = create_progress_artifact(0.0, key="build-merr-clips", description=f"{total} clips")
+    batches = build.batches()
+    key, total, done = "build-merr-clips", len(build.pending), 0
+    progress = cast(
+        UUID, create_progress_artifact(0.0, key, f"{total} clips")
+    )  # we are no coroutine
     with build.engine() as engine:
+
+        @task(task_run_name="annotate batch {number}", cache_policy=NO_CACHE)
+        def annotate(number: int) -> BatchReport:
+            return engine.run(batches[number])
+
+        waiting = list(range(len(batches)))
         running: dict[PrefectFuture[BatchReport], int] = {}
-        while batches or running:
-            while batches and len(running) < build.workers:
-                number, batch = batches.pop(0)
-                # quoted: prefect need not look for futures inside every row of the batch
-                future = annotate.submit(number, quote(engine), quote(batch))
-                running[future] = len(batch)
+        while waiting or running:
+            while waiting and len(running) < build.workers:
+                number = waiting.pop(0)
+                running[annotate.submit(number)] = number
             finished = next(as_completed(list(running)))
-            done += running.pop(finished)
+            done += len(batches[running.pop(finished)])
             build.count(finished.result())
             update_progress_artifact(progress, 100.0 * done / total)
 

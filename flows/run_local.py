@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from merr_pipeline.build import Summary
 from merr_pipeline.cli import Clips, Manifest, Mapping, Out, Overrides, Preset, Profile, guarded
 
 QUIET = {
@@ -56,8 +57,11 @@ def run(
         retry=retry,
         rehash=rehash,
     )
-    state = build_merr(request, return_state=True)
-    return state.result(raise_on_failure=False).exit_code
+    result: object = build_merr(request, return_state=True).result(raise_on_failure=False)
+    if isinstance(result, Exception):
+        raise result
+    assert isinstance(result, Summary)
+    return result.exit_code
 
 
 if __name__ == "__main__":

@@ -92,10 +92,25 @@ class Work:
 class BatchStage(Protocol):
     """A stage that runs in the engine's workers; `setup` is called once per worker, before work."""
 
-    name: str
-    needs: tuple[str, ...]
-    schema: pa.Schema
-    resources: Resources
+    @property
+    def name(self) -> str:
+        """As `schema.STAGE_SCHEMAS` spells it."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The stages whose rows it reads."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its rows."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What one worker of it occupies."""
+        ...
 
     def identity(self) -> Identity:
         """How this stage works; cheap, and the same in every process."""
