@@ -167,7 +167,7 @@ def colours(jpeg: bytes, box: Row, probe: Row, words: SceneWords) -> Row:
     word = word_for(saturation, words.colour)
     tint = word_for(warmth, words.warmth) if saturation >= words.colour[-2].at_least else None
     return {
-        "colour": ", ".join(filter(None, (tint, word))),
+        "colour": " ".join(filter(None, (word, tint))),
         "saturation": saturation,
         "warmth": warmth,
     }
