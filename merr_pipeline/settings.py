@@ -46,7 +46,10 @@ class ProbeSettings(Section):
         3.0, gt=1, description="A cut changes this many times more than the frames around it."
     )
     cut_min_change: float = Field(
-        0.08, ge=0, le=1, description="Mean luma change (0..1) under which nothing is a cut."
+        0.03,
+        ge=0,
+        le=1,
+        description="Luma difference times lost likeness (0..1) under which nothing is a cut.",
     )
     min_shot_s: float = Field(0.2, ge=0, description="Cuts nearer to each other are one.")
 

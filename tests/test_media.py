@@ -207,12 +207,11 @@ def test_missing_files_folders_and_pipes_are_refused(tmp_path):
     assert why_not(all_frames, tmp_path / "pipe.mp4") == (Status.FAILED, Reason.NOT_MEDIA)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_unreadable(tmp_path):
-    clip = write_clip(tmp_path / "secret.mp4", at_rate([50] * 2))
-    clip.chmod(0)
+    loop = tmp_path / "loop.mp4"
+    loop.symlink_to(loop)  # refused to root as well
 
-    assert why_not(all_frames, clip) == (Status.FAILED, Reason.UNREADABLE)
+    assert why_not(all_frames, loop) == (Status.FAILED, Reason.UNREADABLE)
 
 
 def test_sound_alone_is_no_video_also_with_a_cover_picture(tmp_path):

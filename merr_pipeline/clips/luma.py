@@ -74,11 +74,11 @@ def find_bars(luma: np.ndarray, luma_range: tuple[int, int]) -> Bars | None:
     ends = np.hstack([luma[:, :end], luma[:, -end:]])
     top = _black_lines(ends[:rows], mean_limit, limit)
     bottom = _black_lines(ends[::-1][:rows], mean_limit, limit)
-    if rows in (top, bottom):
-        return None
     picture = luma[top : height - bottom].T
     left = _black_lines(picture[:columns], mean_limit, limit)
     right = _black_lines(picture[::-1][:columns], mean_limit, limit)
+    if rows in (top, bottom) or columns in (left, right):
+        return None
     return Bars(top, bottom, left, right)
 
 

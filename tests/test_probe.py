@@ -1,0 +1,421 @@
+"""What the probe finds in clips whose cuts, light and borders are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from made_clips import at_rate, sine, texture, write_clip, write_sound
+from PIL import Image
+
+from merr_pipeline.clips.probe import ProbeStage
+from merr_pipeline.schema import PROBE, Clip, ClipId, Row
+from merr_pipeline.settings import Settings
+from merr_pipeline.stage import Work
+
+
+def probe(path: Path, **settings) -> Row:
+    stage = ProbeStage(Settings.model_validate({"probe": settings}))
+    (row,) = stage.annotate([Work(Clip(ClipId("clip"), path, path.name, "0" * 64), {})])
+    return row
+
+
+def cuts(row: Row) -> list[int]:
+    return [shot["start_frame"] for shot in row["shots"][1:]]
+
+
+def moving(
+    seed: int, count: int, step: int, width: int = 128, height: int = 96
+) -> list[np.ndarray]:
+    """A scene passing by, ``step`` pixels a frame."""
+    wide = cv2.GaussianBlur(texture(seed, 128 + step * count, 96, grain=12), (9, 9), 3)
+    return [wide[:, step * i : step * i + 128] for i in range(count)]
+
+
+# --- facts -----------------------------------------------------------------------------------
+
+
+def test_the_facts_of_a_clip_are_those_it_was_made_with(tmp_path):
+    clip = write_clip(
+        tmp_path / "clip.mp4",
+        at_rate([texture(1)] * 25),
+        sound=np.stack([sine(300, 1.0, rate_hz=44_100)] * 2),
+        sound_rate_hz=44_100,
+        subtitles=[(100, 900, "Hello")],
+    )
+
+    row = probe(clip)
+
+    expected = {
+        "status": "ok",
+        "kind": "video",
+        "container": "mov,mp4,m4a,3gp,3g2,mj2",
+        "video_codec": "h264",
+        "duration_s": 1.0,
+        "fps": 25.0,
+        "width": 128,
+        "height": 96,
+        "rotation_deg": 0,
+        "frame_count": 25,
+        "broken_frames": 0,
+        "has_sound": True,
+        "sound_codec": "aac",
+        "sound_rate_hz": 44_100,
+        "sound_channels": 2,
+        "subtitle_streams": 1,
+        "shots": [{"start_s": 0.0, "end_s": 1.0, "start_frame": 0, "end_frame": 25}],
+        "bars": {"top": 0, "bottom": 0, "left": 0, "right": 0},
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert row["frame_times_s"] == [round(i / 25, 3) for i in range(25)]
+
+
+def test_the_row_fits_the_schema(tmp_path):
+    row = probe(write_clip(tmp_path / "clip.mp4", at_rate([50] * 3)))
+    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash"}
+
+    (stored,) = pa.Table.from_pylist([head | row], schema=PROBE).to_pylist()
+
+    assert set(row) == set(PROBE.names) - set(head)
+    assert {name: stored[name] for name in row} == row
+
+
+def test_frame_times_and_mean_rate_of_a_variable_rate_are_true(tmp_path):
+    row = probe(write_clip(tmp_path / "vfr.mkv", {0: 50, 40: 50, 80: 50, 500: 50, 540: 50}))
+
+    assert row["frame_times_s"] == [0.0, 0.04, 0.08, 0.5, 0.54]
+    assert row["fps"] == round(4 / 0.54, 3)
+    assert row["duration_s"] == 0.58
+
+
+def test_a_clip_filmed_upright_is_measured_upright(tmp_path):
+    row = probe(write_clip(tmp_path / "phone.mp4", at_rate([50] * 3), clockwise_deg=90))
+
+    assert (row["width"], row["height"], row["rotation_deg"]) == (48, 64, 90)
+
+
+def test_a_picture_is_a_still_without_rate_or_motion(tmp_path):
+    Image.fromarray(texture(1)).save(tmp_path / "photo.png")
+
+    row = probe(tmp_path / "photo.png")
+
+    assert row["kind"] == "still"
+    assert row["frame_times_s"] == [0.0]
+    assert (row["duration_s"], row["fps"], row["motion"]) == (0.0, None, None)
+    assert row["has_sound"] is False
+    assert row["sound_rate_hz"] is None
+
+
+def test_one_frame_with_sound_is_no_still(tmp_path):
+    row = probe(write_clip(tmp_path / "talk.mkv", {0: 50}, sound=sine(300, 1.0)))
+
+    assert row["kind"] == "video"
+
+
+def test_probing_twice_gives_the_same_row(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", at_rate(moving(3, 20, 4)))
+
+    assert probe(clip) == probe(clip)
+
+
+def test_every_setting_is_in_the_fingerprint():
+    def fingerprint(**settings) -> str:
+        return ProbeStage(Settings.model_validate({"probe": settings})).identity().fingerprint()
+
+    assert fingerprint() == fingerprint()
+    for name, value in {
+        "max_duration_s": 5,
+        "min_side_px": 64,
+        "max_pixels": 10,
+        "cut_ratio": 5,
+        "cut_min_change": 0.3,
+        "min_shot_s": 1,
+    }.items():
+        assert fingerprint(**{name: value}) != fingerprint()
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason", "detail"),
+    [
+        ({"max_duration_s": 0.5}, "too_long", "1.0 s"),
+        ({"min_side_px": 97}, "too_small", "128 x 96"),
+        ({"max_pixels": 128 * 96 - 1}, "too_large", "128 x 96"),
+        ({"max_duration_s": 1.0, "min_side_px": 96, "max_pixels": 128 * 96}, None, None),
+    ],
+)
+def test_limits_of_length_and_size_hold_exactly(tmp_path, settings, reason, detail):
+    row = probe(write_clip(tmp_path / "clip.mkv", at_rate([texture(1)] * 25)), **settings)
+
+    assert (row["reason"], row["detail"]) == (reason, detail)
+    assert row["status"] == ("skipped" if reason else "ok")
+
+
+def test_one_pixel_is_too_small(tmp_path):
+    Image.new("L", (1, 1), 7).save(tmp_path / "dot.png")
+
+    assert probe(tmp_path / "dot.png")["reason"] == "too_small"
+
+
+def test_a_header_that_claims_a_huge_picture_costs_nothing(tmp_path):
+    Image.new("L", (40, 40), 7).save(tmp_path / "bomb.png")
+    data = bytearray((tmp_path / "bomb.png").read_bytes())
+    data[16:24] = (30_000).to_bytes(4, "big") * 2  # width and height in IHDR
+    (tmp_path / "bomb.png").write_bytes(data)
+
+    row = probe(tmp_path / "bomb.png")
+
+    assert row["status"] != "ok"
+    assert row["reason"] in ("too_large", "decode_error")
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    row = probe(write_sound(tmp_path / "song.wav", sine(300, 0.3)))
+
+    assert (row["status"], row["reason"]) == ("skipped", "no_video")
+
+
+def test_what_cannot_be_read_fails_with_its_reason(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video")
+
+    assert probe(tmp_path / "empty.mp4")["reason"] == "empty_file"
+    assert probe(tmp_path / "text.mp4")["reason"] == "not_media"
+    assert probe(tmp_path / "none.mp4")["reason"] == "not_found"
+
+
+# --- shots -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [3, 12, 22])
+def test_a_cut_is_found_at_its_frame(tmp_path, cut):
+    frames = [texture(1)] * cut + [texture(2)] * (25 - cut)
+
+    row = probe(write_clip(tmp_path / "cut.mp4", at_rate(frames)))
+
+    assert row["shots"] == [
+        {"start_s": 0.0, "end_s": round(cut / 25, 3), "start_frame": 0, "end_frame": cut},
+        {"start_s": round(cut / 25, 3), "end_s": 1.0, "start_frame": cut, "end_frame": 25},
+    ]
+
+
+def test_a_cut_at_a_variable_rate_has_its_true_time(tmp_path):
+    times = [0, 40, 80, 120, 700, 740, 780, 820]
+    frames = dict(zip(times, [texture(1)] * 4 + [texture(2)] * 4, strict=True))
+
+    row = probe(write_clip(tmp_path / "vfr.mkv", frames))
+
+    assert cuts(row) == [4]
+    assert row["shots"][1]["start_s"] == 0.7
+
+
+def test_a_cut_between_moving_scenes_is_found(tmp_path):
+    frames = moving(1, 20, 5) + moving(2, 20, 5)
+
+    assert cuts(probe(write_clip(tmp_path / "walk.mp4", at_rate(frames)))) == [20]
+
+
+def test_a_cut_in_a_dark_letterboxed_film_is_found(tmp_path):
+    scenes = [np.zeros((96, 128), np.uint8) for _ in range(2)]
+    for seed, scene in enumerate(scenes):
+        scene[24:72] = texture(seed, 128, 48) // 3
+    frames = [scenes[0]] * 12 + [scenes[1]] * 12
+
+    assert cuts(probe(write_clip(tmp_path / "night.mp4", at_rate(frames)))) == [12]
+
+
+def test_two_cuts_nearer_than_a_shot_may_be_are_one(tmp_path):
+    frames = [texture(1)] * 10 + [texture(2)] * 3 + [texture(3)] * 12
+    clip = write_clip(tmp_path / "quick.mp4", at_rate(frames))
+
+    assert len(cuts(probe(clip))) == 1
+    assert cuts(probe(clip, min_shot_s=0.1)) == [10, 13]
+
+
+def flash(length: int) -> list:
+    return [texture(1)] * 12 + [np.full((96, 128), 250, np.uint8)] * length + [texture(1)] * 12
+
+
+def fade_in() -> list:
+    return [(texture(1) * min(1.0, i / 20)).astype(np.uint8) for i in range(40)]
+
+
+def fade_to_white() -> list:
+    white = np.full((96, 128), 255.0)
+    return [((1 - i / 25) * texture(1) + i / 25 * white).astype(np.uint8) for i in range(25)]
+
+
+def dissolve() -> list:
+    return [((1 - i / 25) * texture(1) + i / 25 * texture(2)).astype(np.uint8) for i in range(25)]
+
+
+def whip_pan() -> list:
+    return moving(1, 12, 0) + moving(1, 20, 20)[1:]
+
+
+def brighter_at_once() -> list:
+    return [texture(1)] * 12 + [np.clip(texture(1).astype(int) + 18, 0, 255).astype(np.uint8)] * 12
+
+
+def hand_waves() -> list:
+    frames = [texture(4).copy() for _ in range(30)]
+    for i, frame in enumerate(frames):
+        if 10 <= i < 22:
+            x = 10 + 8 * (i - 10)
+            frame[30:70, x : x + 30] = 230
+    return frames
+
+
+def snow() -> list:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (96, 128), dtype=np.uint8) for _ in range(20)]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(flash(1), id="a flash of one frame"),
+        pytest.param(flash(2), id="a flash of two frames"),
+        pytest.param(fade_in(), id="a fade in"),
+        pytest.param(fade_to_white(), id="a fade to white"),
+        pytest.param(dissolve(), id="a slow dissolve"),
+        pytest.param(moving(1, 30, 6), id="a pan"),
+        pytest.param(whip_pan(), id="a whip pan that starts at once"),
+        pytest.param(brighter_at_once(), id="a step in exposure"),
+        pytest.param(hand_waves(), id="a hand before the camera"),
+        pytest.param(snow(), id="snow"),
+        pytest.param([texture(1)] * 20, id="nothing"),
+        pytest.param([20] * 10, id="one grey"),
+    ],
+)
+def test_no_cut_is_seen_in(tmp_path, frames):
+    assert cuts(probe(write_clip(tmp_path / "one_shot.mp4", at_rate(frames)))) == []
+
+
+def test_shots_follow_each_other_without_gap_or_overlap(tmp_path):
+    frames = [texture(seed) for seed in range(5) for _ in range(8)]
+
+    row = probe(write_clip(tmp_path / "five.mp4", at_rate(frames)))
+
+    shots = row["shots"]
+    assert [shot["start_frame"] for shot in shots] == [0, 8, 16, 24, 32]
+    assert [shot["end_frame"] for shot in shots] == [8, 16, 24, 32, 40]
+    assert [shot["end_s"] for shot in shots[:-1]] == [shot["start_s"] for shot in shots[1:]]
+    assert shots[-1]["end_s"] == row["duration_s"]
+
+
+# --- light, motion, borders ------------------------------------------------------------------
+
+
+def test_light_is_measured_on_the_scale_from_black_to_white(tmp_path):
+    half = np.zeros((96, 128), np.uint8)
+    half[:, 32:96] = 255
+    black, grey, split = (
+        probe(write_clip(tmp_path / f"{i}.mp4", at_rate([picture] * 5)))
+        for i, picture in enumerate([0, 102, half])
+    )
+
+    assert (black["brightness"], black["contrast"], black["dark_share"]) == (0.0, 0.0, 1.0)
+    assert grey["brightness"] == pytest.approx(0.4, abs=0.005)
+    assert grey["dark_share"] == 0.0
+    assert split["brightness"] == pytest.approx(0.5, abs=0.01)
+    assert split["contrast"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_share_of_dark_frames_counts_frames(tmp_path):
+    row = probe(write_clip(tmp_path / "dusk.mp4", at_rate([30] * 5 + [120] * 15)))
+
+    assert row["dark_share"] == 0.25
+
+
+def test_motion_is_the_mean_change_within_shots(tmp_path):
+    steps = [40 + 10 * (i % 2) for i in range(10)]  # each frame changes by 10 of 255
+    flicker = probe(write_clip(tmp_path / "flicker.mp4", at_rate(steps)))
+    cut_only = probe(write_clip(tmp_path / "c.mp4", at_rate([texture(1)] * 9 + [texture(2)] * 9)))
+    fast = probe(write_clip(tmp_path / "fast.mp4", at_rate(moving(1, 20, 8))))
+    slow = probe(write_clip(tmp_path / "slow.mp4", at_rate(moving(1, 20, 2))))
+
+    assert flicker["motion"] == pytest.approx(10 / 255, abs=0.003)
+    assert cut_only["motion"] < 0.005
+    assert fast["motion"] > 2 * slow["motion"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("top", "bottom", "left", "right"),
+    [(0, 0, 0, 0), (24, 30, 0, 0), (0, 0, 40, 38), (20, 20, 32, 32)],
+)
+def test_black_borders_are_measured_and_left_out_of_the_light(tmp_path, top, bottom, left, right):
+    height, width = 180, 320
+    picture = np.zeros((height, width), np.uint8)
+    inner = texture(1, width - left - right, height - top - bottom)
+    picture[top : height - bottom, left : width - right] = inner
+
+    row = probe(write_clip(tmp_path / "film.mp4", at_rate([picture] * 10)))
+
+    found = row["bars"]
+    assert [found[side] for side in ("top", "bottom", "left", "right")] == [
+        pytest.approx(side, abs=2) for side in (top, bottom, left, right)
+    ]
+    assert row["brightness"] == pytest.approx(inner.mean() / 255, abs=0.03)
+
+
+def test_subtitles_burned_into_a_border_do_not_end_it(tmp_path):
+    plain = np.zeros((180, 320), np.uint8)
+    plain[30:150] = texture(1, 320, 120)
+    titled = plain.copy()
+    titled[160:172, 110:210:3] = 255
+
+    row = probe(write_clip(tmp_path / "film.mp4", at_rate([titled] * 12 + [plain] * 12)))
+
+    assert row["bars"]["bottom"] == pytest.approx(30, abs=2)
+
+
+def test_a_black_beginning_is_no_border(tmp_path):
+    frames = [np.zeros((96, 128), np.uint8)] * 9 + [texture(1)] * 9
+
+    row = probe(write_clip(tmp_path / "start.mp4", at_rate(frames)))
+
+    assert row["bars"] == {"top": 0, "bottom": 0, "left": 0, "right": 0}
+
+
+# --- real clips ------------------------------------------------------------------------------
+
+CUTS_SEEN = {
+    "WolfgangLanger_Pexels.mp4": [],
+    "face_noface.mov": [72],  # a black frame, then a sky with clouds
+    "noface_face.mov": [96, 168],  # the sky, a face, one black frame
+    "sample_00000167.mp4": [],
+    "sample_00000338.mp4": [],
+    "sample_00000727.mp4": [],
+    "sample_00002422.mp4": [],
+    "sample_00003358.mp4": [],
+    "sample_00004136.mp4": [],
+    "sample_00004671.mp4": [],
+    "sample_00005854.mp4": [],
+    "samplenew_00004251.mp4": [],
+    "samplenew_00051251.mp4": [39],
+}
+
+
+@pytest.mark.shared
+def test_cuts_of_real_clips_are_those_that_one_sees(shared):
+    found = {name: cuts(probe(shared / "clips" / name)) for name in CUTS_SEEN}
+
+    assert found == CUTS_SEEN
+
+
+@pytest.mark.shared
+def test_a_letterboxed_film_with_subtitles_in_the_border(shared):
+    row = probe(shared / "clips" / "sample_00000727.mp4")
+
+    assert row["bars"] == {
+        "top": pytest.approx(56, abs=3),
+        "bottom": pytest.approx(64, abs=5),
+        "left": 0,
+        "right": 0,
+    }
