@@ -18,6 +18,7 @@ from merr_pipeline.speech import levels
 from merr_pipeline.speech.pitch import HOP_S, PitchTrack, harmonics_to_noise_db, track_pitch
 from merr_pipeline.speech.syllables import MISSED_NUCLEI, find_nuclei
 from merr_pipeline.speech.vad import Span
+from merr_pipeline.stage import rounded
 
 GUARD_S = 0.1  # around speech, belongs neither to it nor to a gap
 BELOW_SPEECH_DB = 15.0  # under the 60th percentile of speech: breath, reverberation, background
@@ -48,8 +49,9 @@ class Measured:
     """What was measured of a clip's sound.
 
     ``prosody`` is a row of ``schema.PROSODY``; what was not measured is None. ``flags`` limit
-    its use: ``low_snr``, ``clipped_sound``, ``tonal_background``, ``pitch_unstable``. ``tonal_s``
-    is how long the sound has a pitch, in speech or not.
+    its use: ``low_snr``, ``snr_unsure`` (low, and no gap to measure it in), ``clipped_sound``,
+    ``tonal_background``, ``pitch_unstable``. ``tonal_s`` is how long the sound has a pitch, in
+    speech or not.
     """
 
     prosody: Row
@@ -89,9 +91,11 @@ def measure(
 
 
 def _flags(row: Row, frames: Frames, heard: np.ndarray, settings: VoiceSettings) -> list[str]:
+    weak = row["snr_db"] is not None and rounded(row["snr_db"]) < settings.low_snr_db
     tonal = frames.gap.any() and frames.pitch.voiced[frames.gap].mean() > MAX_TONAL_GAP
     found = {
-        "low_snr": row["snr_db"] is not None and round(row["snr_db"], 3) < settings.low_snr_db,
+        "low_snr": weak and row["snr_method"] == "gaps",
+        "snr_unsure": weak and row["snr_method"] == "quiet_frames",
         "clipped_sound": levels.is_clipped(heard),
         "tonal_background": bool(tonal),
         "pitch_unstable": (row["octave_outlier_share"] or 0) > MAX_OCTAVE_OUTLIERS,

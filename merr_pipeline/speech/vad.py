@@ -97,8 +97,8 @@ def _tighten_one(span: Span, power: np.ndarray, frame_s: float, background: floa
     strong = np.flatnonzero(inside > weak)
     if len(strong) == 0:
         return span
-    start_s = min(span.start_s + TIGHTEN_S, float(first + strong[0] - 0.5) * frame_s)
-    end_s = max(span.end_s - TIGHTEN_S, float(first + strong[-1] + 0.5) * frame_s)
+    start_s = min(span.start_s + TIGHTEN_S, float(first + strong[0] - 1) * frame_s)
+    end_s = max(span.end_s - TIGHTEN_S, float(first + strong[-1] + 1) * frame_s)
     return Span(max(span.start_s, start_s), min(span.end_s, end_s))
 
 

@@ -75,6 +75,7 @@ class ArousalTerm(_Table):
     weight: float = Field(gt=0)
     middle: float
     spread: float = Field(gt=0)
+    at_least: dict[str, float] = {}
 
 
 class Arousal(_Table):
@@ -126,7 +127,9 @@ class ToneWords(_Table):
 
     @model_validator(mode="after")
     def _names_exist(self) -> ToneWords:
-        used = {term.measure for term in self.arousal.terms} | set(self.too_little)
+        used = set(self.too_little)
+        for term in self.arousal.terms:
+            used |= {term.measure, *term.at_least}
         for feature in self.features.values():
             used |= {feature.measure, feature.shows or feature.measure, *feature.at_least}
             used |= {refinement.measure for refinement in feature.refine}
@@ -187,7 +190,7 @@ def arousal_value(measures: Measures, flags: Collection[str], arousal: Arousal) 
     total = weight = 0.0
     for term in arousal.terms:
         value = measures[term.measure]
-        if value is not None:
+        if value is not None and not lacks(measures, term.at_least):
             distance = (value - term.middle) / term.spread
             total += term.weight * max(-arousal.clip, min(arousal.clip, distance))
             weight += term.weight
