@@ -97,11 +97,12 @@ def _usual_change(change: np.ndarray, index: int) -> float:
 
     The upper quartile: every second frame may be a repeated one, and another cut may be near.
     """
-    sides = (
+    sides = [
         change[max(1, index - NEIGHBOURS) : max(1, index - 1)],
         change[index + 2 : index + 1 + NEIGHBOURS],
-    )
-    return max((float(np.quantile(side, 0.75)) for side in sides if len(side)), default=0.0)
+    ]
+    long_enough = [side for side in sides if len(side) >= NEIGHBOURS // 2]
+    return max((float(np.quantile(side, 0.75)) for side in long_enough), default=0.0)
 
 
 def _lasting_change(small: np.ndarray, index: int) -> float:
