@@ -110,8 +110,11 @@ def describe_voice(
     by_feature = {item["feature"]: item["word"] for item in found}
     if arousal_word is not None:
         by_feature["arousal"] = arousal_word
+    text = compose(by_feature, words.sentence)
+    if not text:
+        raise skip(Reason.LITTLE_SPEECH, "no measure that a word could be made from")
     return {
-        "tone": compose(by_feature, words.sentence),
+        "tone": text,
         "tone_source": SOURCE,
         "words": found,
         "arousal": measures["arousal"],
