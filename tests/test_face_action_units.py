@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+from made_mesh import made_mesh, shown, smile
+from test_face_pose import rotation
+
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.face.action_units import measure_face
+from merr_pipeline.face.geometry import load_geometry
+from merr_pipeline.schema import MerrError
+
+GEOMETRY = load_geometry()
+REST = made_mesh(GEOMETRY)
+MAX_YAW_DEG = 35.0
+
+
+def measure(frames, **view):
+    return measure_face(shown(frames, GEOMETRY, **view), GEOMETRY, MAX_YAW_DEG)
+
+
+def move(points, shift, *which):
+    return {**points, **{point: points[point] + shift for point in which}}
+
+
+def short_event(moved, at=20, frames=40, length=5):
+    """At rest but for ``length`` frames around ``at``."""
+    return [moved if abs(i - at) <= length // 2 else REST for i in range(frames)]
+
+
+def test_a_face_at_rest_has_no_action_units():
+    units = measure([REST] * 20).units
+    assert all(series.value == pytest.approx(0, abs=1e-6) for series in units.values())
+
+
+def test_a_smile_is_measured_by_how_far_the_corners_move():
+    value = measure(short_event(smile(REST, 0.6))).units["AU12"].value
+    assert value[20] == pytest.approx(3.0, abs=0.01)
+    assert value[:17] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("code", "moved", "expected"),
+    [
+        ("AU01", move(REST, [0, -0.05, 0], 55, 107, 285, 336), 2.5),
+        ("AU07", move(REST, [0, -0.014, 0], 145, 153, 144, 374, 380, 373), 2.0),
+        ("AU15", move(REST, [0, 0.036, 0], 61, 291), 2.0),
+        ("AU25", move(REST, [0, 0.07, 0], 14), 2.5),
+        ("AU26", move(REST, [0, 0.10, 0], 152), 2.0),
+        ("AU06", move(REST, [0, -0.045, 0], 205, 50, 101, 425, 280, 330), 1.5),
+        # half closed: 50 % of the opening, of which the first 25 % do not count
+        ("AU45", move(REST, [0, 0.05, 0], 159, 158, 160, 386, 385, 387), 2.5),
+    ],
+)
+def test_each_unit_follows_its_own_motion(code, moved, expected):
+    units = measure(short_event(moved)).units
+    assert units[code].value[20] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_head_that_turns_moves_and_comes_nearer_shows_no_action_units():
+    frames = [
+        shown([REST], GEOMETRY, rotation=rotation(-10 + i, -20 + 2 * i, i / 2),
+              centre_px=(200 + 5 * i, 240), eye_distance_px=80 + 2 * i)[0]
+        for i in range(20)
+    ]  # fmt: skip
+    face = measure_face(np.array(frames), GEOMETRY, MAX_YAW_DEG)
+
+    assert face.pose.yaw_deg == pytest.approx([-20 + 2 * i for i in range(20)], abs=1e-3)
+    assert face.pose.pitch_deg == pytest.approx([-10 + i for i in range(20)], abs=1e-3)
+    assert all(series.value == pytest.approx(0, abs=1e-6) for series in face.units.values())
+
+
+def test_a_face_turned_too_far_is_not_measured():
+    frames = shown([REST] * 20, GEOMETRY)
+    frames[5:10] = shown([smile(REST, 1.0)] * 5, GEOMETRY, rotation=rotation(yaw=36))
+    face = measure_face(frames, GEOMETRY, MAX_YAW_DEG)
+
+    for series in (face.units["AU12"].value, face.units["AU12"].absolute):
+        assert np.isnan(series[5:10]).all()
+        assert series[[4, 10]] == pytest.approx(0, abs=1e-6)
+    assert face.pose.yaw_deg[7] == pytest.approx(36, abs=0.1)
+
+
+def test_a_smile_that_lasts_is_seen_by_the_absolute_value_alone():
+    units = measure([smile(REST, 0.6)] * 30).units
+    assert units["AU12"].value == pytest.approx(0, abs=1e-6)
+    assert units["AU12"].absolute == pytest.approx(3.0, abs=0.01)
+
+
+def test_only_two_units_have_an_absolute_value():
+    units = measure([REST] * 20).units
+    assert [code for code, series in units.items() if series.absolute is not None] == [
+        "AU12",
+        "AU25",
+    ]
+
+
+def test_one_frame_of_jitter_is_filtered_out():
+    frames = [smile(REST, 1.0) if i == 20 else REST for i in range(40)]
+    assert measure(frames).units["AU12"].value == pytest.approx(0, abs=1e-6)
+
+
+def test_a_track_too_short_for_a_rest_has_absolute_values_only():
+    face = measure([smile(REST, 0.6)] * (GEOMETRY.baseline_frames - 1))
+    assert not face.has_baseline
+    assert all(np.isnan(series.value).all() for series in face.units.values())
+    assert face.units["AU12"].absolute == pytest.approx(3.0, abs=0.01)
+
+
+def test_frames_turned_away_do_not_count_towards_a_rest():
+    frames = shown([REST] * 20, GEOMETRY)
+    frames[9:] = shown([REST] * 11, GEOMETRY, rotation=rotation(yaw=50))
+    assert not measure_face(frames, GEOMETRY, MAX_YAW_DEG).has_baseline
+
+
+def test_the_units_measured_are_those_that_the_tiers_name():
+    assert set(GEOMETRY.action_units) == set(load_action_units().tools["facemesh"].aus)
+
+
+def test_the_points_asked_for_are_all_that_is_needed_and_no_more():
+    assert set(GEOMETRY.points()) == set(REST)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("feature: jaw", "feature: chin", "no feature chin"),
+        ("AU25: {lip_gap: 0.02}", "AU25: {jaw: 0.02}", "absolute.AU25 must give its features"),
+        ("distance: [[[13], [14]]]", "distance: [[[13], [478]]]", "less than 478"),
+        ("AU26: [{", "AU6: [{", "write it as AU12"),
+    ],
+)
+def test_a_wrong_geometry_is_refused_with_its_place(tmp_path, old, new, message):
+    from merr_pipeline.templates import load_template
+
+    text = load_template("face_geometry.yaml").text
+    assert old in text
+    (tmp_path / "face_geometry.yaml").write_text(text.replace(old, new))
+    with pytest.raises(MerrError, match=message):
+        load_geometry(tmp_path)

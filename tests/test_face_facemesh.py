@@ -1,0 +1,365 @@
+"""The facemesh tool itself, on the project's own samples: what moves when is in truth/*.json."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from made_clips import texture, write_clip
+from test_face_openface import made_csv, made_row
+from test_face_process import CHILD
+
+from merr_pipeline.clips.probe import ProbeStage
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.face.stage import FaceStage
+from merr_pipeline.face.tools import environment, facemesh, install, installed_version
+from merr_pipeline.schema import FACE, Clip, ClipId
+from merr_pipeline.settings import load_settings
+from merr_pipeline.stage import Work
+
+REPO = Path(__file__).parent.parent
+SAMPLES = REPO / "data" / "samples"
+MESH_UNITS = list(load_action_units().tools["facemesh"].aus)
+
+
+@pytest.fixture(scope="module")
+def stage():
+    install("facemesh")
+    stage = FaceStage(load_settings("embedded", environment={}))
+    stage.setup()
+    yield stage
+    stage.close()
+
+
+def work_on(path: Path) -> Work:
+    clip = Clip(ClipId(path.stem), path, path.name, "0" * 64)
+    probe = ProbeStage(load_settings("embedded", environment={}))
+    return Work(clip, {"probe": probe.annotate([Work(clip, {})])[0]})
+
+
+@pytest.fixture(scope="module")
+def measure(stage):
+    """Truth, probe row and face row of a sample, measured once."""
+    known = {}
+
+    def run(name):
+        if name not in known:
+            work = work_on(SAMPLES / "clips" / f"{name}.mp4")
+            truth = json.loads((SAMPLES / "truth" / f"{name}.json").read_text())
+            known[name] = truth, work.seen["probe"], stage.annotate([work])[0]
+        return known[name]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """One frame of a sample: a face at rest, RGB."""
+    return frames_of("neutral", 1)[0]
+
+
+def frames_of(name: str, count: int) -> list[np.ndarray]:
+    with av.open(SAMPLES / "clips" / f"{name}.mp4") as container:
+        frames = container.decode(video=0)
+        return [next(frames).to_ndarray(format="rgb24") for _ in range(count)]
+
+
+def values(track, unit, kind="value"):
+    trace = next(item for item in track["action_units"] if item["au"] == unit)
+    return np.array([np.nan if value is None else value for value in trace[kind]])
+
+
+@pytest.mark.parametrize("name", ["smile", "two_people_cut", "blink_then_smile"])
+def test_a_smile_is_largest_at_its_apex_and_absent_before_it(measure, name):
+    truth, _, row = measure(name)
+    track = row["tracks"][-1]
+    smile = values(track, "AU12")
+    frames = np.array(track["frame_index"])
+
+    assert abs(int(frames[smile.argmax()]) - truth["apex_frame"]) <= 2
+    assert smile.max() > 2
+    assert smile[frames < truth["onset_frame"]].max() < 0.5
+
+
+def test_raised_brows_and_an_open_mouth_are_seen_at_their_apex(measure):
+    truth, _, row = measure("surprise")
+    (track,) = row["tracks"]
+    for unit, least in (("AU01", 1), ("AU25", 4), ("AU26", 2)):
+        series = values(track, unit)
+        assert series[truth["apex_frame"]] > least
+        assert series[: truth["onset_frame"]].max() < 0.5
+
+
+def test_a_blink_is_seen_where_it_is_and_nowhere_else(measure):
+    truth, _, row = measure("blink_then_smile")
+    blink = values(row["tracks"][0], "AU45")
+    assert abs(int(blink.argmax()) - truth["blink_frame"]) <= 2
+    assert np.delete(blink, range(truth["blink_frame"] - 4, truth["blink_frame"] + 5)).max() < 0.5
+
+
+def test_a_face_at_rest_shows_nothing_that_counts(measure):
+    _, _, row = measure("neutral")
+    active_at = load_action_units().scales["proxy_0_5"].active_at
+    assert max(values(row["tracks"][0], unit).max() for unit in MESH_UNITS) < active_at
+
+
+def test_two_people_with_a_cut_between_them_are_two_tracks(measure):
+    truth, _, row = measure("two_people_cut")
+    before, after = row["tracks"]
+    assert before["frame_index"] == list(range(truth["cut_frame"]))
+    assert after["frame_index"] == list(range(truth["cut_frame"], truth["frame_count"]))
+    assert (before["shot"], after["shot"]) == (0, 1)
+    assert row["face_count"] == 1
+
+
+def test_the_same_clip_gives_the_same_row_whatever_came_before(stage, measure):
+    _, _, first = measure("smile")
+    others = [work_on(SAMPLES / "clips" / f"{n}.mp4") for n in ("two_people_cut", "smile")]
+    assert stage.annotate(others)[1] == first
+
+
+def test_two_faces_beside_each_other_are_two_tracks(stage, tmp_path):
+    people = zip(frames_of("two_people_cut", 1) * 12, frames_of("smile", 12), strict=True)
+    other = frames_of("two_people_cut", 60)[-1]
+    pictures = [np.hstack([one, cv2.resize(other, one.shape[1::-1])]) for _, one in people]
+    path = write_clip(tmp_path / "pair.mp4", {40 * i: p for i, p in enumerate(pictures)})
+
+    row = stage.annotate([work_on(path)])[0]
+
+    assert row["face_count"] == 2
+    assert [len(track["frame_index"]) for track in row["tracks"]] == [12, 12]
+
+
+def test_a_small_face_that_the_tracker_misses_is_found_by_a_closer_look(stage, tmp_path, portrait):
+    scene = np.repeat(texture(3, 640, 360, 40)[:, :, None] // 3, 3, axis=2)
+    face = cv2.resize(portrait, (120, round(120 * portrait.shape[0] / portrait.shape[1])))
+    scene[100 : 100 + face.shape[0], 400:520] = face
+    path = write_clip(tmp_path / "far.mp4", {40 * i: scene for i in range(6)})
+
+    (track,) = stage.annotate([work_on(path)])[0]["tracks"]
+
+    assert len(track["frame_index"]) == 6
+    assert 400 < track["box"][0]["x"] < 520
+
+
+def test_a_clip_without_a_face_is_skipped(stage, tmp_path):
+    path = write_clip(tmp_path / "blocks.mp4", {40 * i: texture(7) for i in range(5)})
+    row = stage.annotate([work_on(path)])[0]
+    assert (row["status"], row["reason"], row["face_count"]) == ("skipped", "no_face", 0)
+
+
+def test_a_still_has_a_place_and_absolute_values_only(stage, tmp_path, portrait):
+    path = tmp_path / "still.png"
+    cv2.imwrite(str(path), portrait[:, :, ::-1])
+
+    row = stage.annotate([work_on(path)])[0]
+
+    (track,) = row["tracks"]
+    assert row["flags"] == ["track_without_rest"]
+    assert track["frame_index"] == [0]
+    assert {tuple(item["value"]) for item in track["action_units"]} == {(None,)}
+    assert values(track, "AU12", "absolute")[0] < 1
+
+
+def test_boxes_are_in_the_picture_as_it_is_shown(stage, tmp_path, portrait):
+    upright = write_clip(tmp_path / "upright.mp4", {40 * i: portrait for i in range(3)})
+    stored = np.ascontiguousarray(np.rot90(portrait))
+    turned = write_clip(
+        tmp_path / "turned.mp4", {40 * i: stored for i in range(3)}, clockwise_deg=90
+    )
+
+    boxes = [
+        stage.annotate([work_on(path)])[0]["tracks"][0]["box"][0] for path in (upright, turned)
+    ]
+
+    assert boxes[1] == pytest.approx(boxes[0], abs=4)
+
+
+def test_with_a_variable_rate_each_frame_keeps_its_own_time(stage, tmp_path, portrait):
+    path = write_clip(tmp_path / "vfr.mp4", dict.fromkeys((0, 40, 400, 440, 520), portrait))
+    (first, second) = stage.annotate([work_on(path)])[0]["tracks"]  # .36 s is too long a gap
+    assert first["time_s"] == [0.0, 0.04]
+    assert second["time_s"] == pytest.approx([0.4, 0.44, 0.52], abs=0.002)
+
+
+def test_a_wanted_rate_measures_fewer_frames_and_still_one_track():
+    stage = FaceStage(load_settings("embedded", ["face.facemesh.rate_hz=5"], {}))
+    (track,) = stage.annotate([work_on(SAMPLES / "clips" / "smile.mp4")])[0]["tracks"]
+    stage.close()
+    assert track["frame_index"] == list(range(0, 95, 5))
+
+
+def test_a_file_that_cannot_be_read_fails_with_a_reason_and_the_next_clip_is_fine(stage, tmp_path):
+    good = work_on(SAMPLES / "clips" / "neutral.mp4")
+    path = tmp_path / "broken.mp4"
+    path.write_text("no media")
+    bad = Work(Clip(ClipId("broken"), path, path.name, "0" * 64), good.seen)
+
+    rows = stage.annotate([bad, good])
+
+    assert (rows[0]["status"], rows[0]["reason"]) == ("failed", "not_media")
+    assert rows[1]["status"] == "ok"
+
+
+def test_another_number_of_frames_than_probe_saw_is_refused(stage):
+    work = work_on(SAMPLES / "clips" / "neutral.mp4")
+    probe = {**work.seen["probe"], "frame_count": 99}
+    row = stage.annotate([Work(work.clip, {"probe": probe})])[0]
+    assert (row["reason"], row["detail"]) == (
+        "tool_output_invalid",
+        "facemesh read 100 frames, probe 99",
+    )
+
+
+def test_a_clip_that_takes_too_long_fails_and_the_next_one_is_fine(stage):
+    impatient = FaceStage(load_settings("embedded", ["face.timeout_s=0.05"], {}))
+    row = impatient.annotate([work_on(SAMPLES / "clips" / "neutral.mp4")])[0]
+    impatient.close()
+    assert (row["status"], row["reason"]) == ("failed", "tool_timeout")
+
+
+def test_a_clip_that_kills_the_tool_twice_is_given_up(monkeypatch, tmp_path):
+    program, starts = tmp_path / "dies.py", tmp_path / "starts"
+    count = f"open({str(starts)!r}, 'a').write('x')\n"
+    program.write_text(count + CHILD.replace("json.loads(line)", '{"die": True}'))
+    monkeypatch.setattr(facemesh, "command", lambda name: [sys.executable, str(program)])
+    stage = FaceStage(load_settings("embedded", environment={}))
+    row = stage.annotate([work_on(SAMPLES / "clips" / "neutral.mp4")])[0]
+    assert (row["status"], row["reason"]) == ("failed", "tool_crashed")
+    assert starts.read_text() == "xx"
+
+
+def test_a_tool_that_is_not_installed_is_missing_and_the_row_says_how_to_get_it(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
+    stage = FaceStage(load_settings("embedded", environment={}))
+    row = stage.annotate([work_on(SAMPLES / "clips" / "neutral.mp4")])[0]
+    assert (row["status"], row["reason"]) == ("failed", "tool_missing")
+    assert "merr tools install facemesh" in row["detail"]
+    assert installed_version("facemesh") is None
+
+
+def test_the_version_is_the_one_that_the_program_pins(stage):
+    program = environment.PROGRAMS["facemesh"].read_text()
+    assert re.search(r'"mediapipe==([\d.]+)"', program)[1] == facemesh.VERSION
+    assert installed_version("facemesh") == facemesh.VERSION
+
+
+def test_what_shapes_the_result_is_in_the_fingerprint_and_the_time_limit_is_not():
+    def fingerprint(*overrides):
+        return FaceStage(load_settings("embedded", overrides, {})).identity().fingerprint()
+
+    assert fingerprint("face.timeout_s=9") == fingerprint()
+    assert fingerprint("face.facemesh.max_yaw_deg=30") != fingerprint()
+    assert fingerprint("face.tool=openface") != fingerprint()
+
+
+# --- real clips --------------------------------------------------------------------------------
+
+
+@pytest.mark.shared
+def test_a_bald_head_from_behind_is_no_face_and_the_small_face_beside_it_is_one(stage, shared):
+    row = stage.annotate([work_on(shared / "clips" / "sample_00000338.mp4")])[0]
+    (track,) = row["tracks"]
+    assert len(track["frame_index"]) == 114
+    assert max(box["x"] + box["width"] for box in track["box"]) < 320  # she stands on the left
+
+
+@pytest.mark.shared
+def test_head_pose_and_blinks_agree_with_openface(stage, shared):
+    tree = load_settings("openface", [f"face.openface.csv_dir={shared / 'openface'}"], {})
+    work = work_on(shared / "clips" / "samplenew_00051251.mp4")
+    mesh, openface = (tool.annotate([work])[0]["tracks"] for tool in (stage, FaceStage(tree)))
+
+    assert [track["frame_index"] for track in mesh] == [t["frame_index"] for t in openface]
+    for angle in ("yaw_deg", "pitch_deg"):
+        assert np.corrcoef(mesh[0][angle], openface[0][angle])[0, 1] > 0.9
+        assert np.median(np.subtract(mesh[0][angle], openface[0][angle])) == pytest.approx(
+            0, abs=15
+        )
+    for unit in ("AU01", "AU45"):
+        assert np.corrcoef(values(mesh[0], unit), values(openface[0], unit))[0, 1] > 0.5
+
+
+# --- one contract for all face tools -----------------------------------------------------------
+
+
+@pytest.fixture(params=["facemesh", "openface"])
+def any_tool(request, measure, tmp_path):
+    """Probe and face row of the clip with a cut, by each tool."""
+    _, probe, row = measure("two_people_cut")
+    if request.param == "facemesh":
+        return probe, row
+    rows = [made_row(n, success=int(n != 20), AU12=n / 40) for n in range(1, 101)]
+    (tmp_path / "two_people_cut.csv").write_text(made_csv(rows))
+    tree = load_settings("openface", [f"face.openface.csv_dir={tmp_path}"], {})
+    work = work_on(SAMPLES / "clips" / "two_people_cut.mp4")
+    return probe, FaceStage(tree).annotate([work])[0]
+
+
+def test_every_tool_writes_rows_that_fit_the_schema_and_come_back_unchanged(any_tool):
+    _, row = any_tool
+    head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
+    table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
+    table.validate(full=True)
+    assert table.to_pylist() == [{**head, **row}]
+    assert set(row) == set(FACE.names) - set(head)
+
+
+def test_every_tool_gives_tracks_in_order_inside_one_shot_with_the_times_of_probe(any_tool):
+    probe, row = any_tool
+    assert [track["track"] for track in row["tracks"]] == list(range(len(row["tracks"])))
+    for track in row["tracks"]:
+        shot = probe["shots"][track["shot"]]
+        frames = track["frame_index"]
+        assert shot["start_frame"] <= frames[0] <= frames[-1] < shot["end_frame"]
+        assert all(one < other for one, other in pairwise(frames))
+        assert track["time_s"] == [probe["frame_times_s"][index] for index in frames]
+
+
+def test_every_tool_gives_every_series_of_a_track_the_same_length(any_tool):
+    _, row = any_tool
+    for track in row["tracks"]:
+        length = len(track["frame_index"])
+        series = [track[n] for n in ("box", "confidence", "pitch_deg", "yaw_deg", "roll_deg")]
+        series += [trace["value"] for trace in track["action_units"]]
+        series += [t["absolute"] for t in track["action_units"] if t["absolute"] is not None]
+        assert {len(item) for item in series} == {length}
+
+
+def test_every_tool_names_its_scale_its_tiers_and_nothing_that_it_cannot_see(any_tool):
+    _, row = any_tool
+    table = load_action_units()
+    support = table.tools[row["face_tool"]]
+    assert row["au_scale"] == support.scale
+    for track in row["tracks"]:
+        tiers = {trace["au"]: trace["reliability"] for trace in track["action_units"]}
+        assert tiers == {code: entry.reliability for code, entry in support.aus.items()}
+
+
+def test_every_tool_gives_values_within_its_scale_or_null(any_tool):
+    _, row = any_tool
+    top = load_action_units().scales[row["au_scale"]].max
+    given = [
+        value for track in row["tracks"] for trace in track["action_units"]
+        for value in trace["value"] + (trace["absolute"] or []) if value is not None
+    ]  # fmt: skip
+    assert given
+    assert all(0 <= value <= top for value in given)
+
+
+def test_every_tool_keeps_boxes_inside_the_picture(any_tool):
+    probe, row = any_tool
+    for box in (box for track in row["tracks"] for box in track["box"]):
+        assert min(box["x"], box["y"]) >= 0
+        assert box["x"] + box["width"] <= probe["width"] + 0.002
+        assert box["y"] + box["height"] <= probe["height"] + 0.002

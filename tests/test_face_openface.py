@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from made_faces import make_probe, times
+
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.face.stage import FaceStage
+from merr_pipeline.face.tools.openface_csv import BadCsv, parse_openface
+from merr_pipeline.schema import FACE, Clip, ClipId
+from merr_pipeline.settings import load_settings
+from merr_pipeline.stage import Work
+
+UNITS = tuple(load_action_units().tools["openface"].aus)
+POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
+POINTS = [f"{axis}_{i}" for axis in "xy" for i in range(68)]
+# a square of 100 pixels whose left top corner is at (0, 0), inside it a grid of points
+GRID = [(i % 9) * 12.5 for i in range(68)], [(i // 9) * 100 / 7 for i in range(68)]
+
+
+def made_row(number, *, success=1, confidence=0.98, at=(200, 100), pose=(0, 0, 0), **units):
+    x, y = GRID
+    return {
+        "frame": number,
+        "face_id": 0,
+        "timestamp": (number - 1) / 25,
+        "confidence": confidence,
+        "success": success,
+        **dict(zip(POSE, (0, 0, 500, *pose), strict=True)),
+        **dict(zip(POINTS, [v + at[0] for v in x] + [v + at[1] for v in y], strict=True)),
+        **{f"{unit}_r": units.get(unit, 0.0) for unit in UNITS},
+        "AU28_c": 0.0,
+    }
+
+
+def made_csv(rows, separator=", ", drop=()):
+    names = [name for name in rows[0] if name not in drop]
+    lines = [separator.join(names)]
+    lines += [separator.join(str(row[name]) for name in names) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def annotate(tmp_path):
+    """Put a CSV text beside a clip of as many frames, and give the face row."""
+
+    def run(text, frame_times_s, cuts=(), name="clip.csv", **probe):
+        folder = tmp_path / "csv"
+        folder.mkdir(exist_ok=True)
+        if text is not None:
+            (folder / name).write_text(text)
+        tree = load_settings("openface", [f"face.openface.csv_dir={folder}"], {})
+        path = tmp_path / "media" / "clip.mp4"
+        clip = Clip(ClipId("media_clip"), path, "media/clip.mp4", "0" * 64)
+        work = Work(clip, {"probe": make_probe(frame_times_s, cuts, **probe)})
+        return FaceStage(tree).annotate([work])[0]
+
+    return run
+
+
+def trace(track, unit):
+    return next(item for item in track["action_units"] if item["au"] == unit)["value"]
+
+
+def test_rows_become_one_track_with_its_place_pose_and_units(annotate):
+    rows = [made_row(n, AU12=n / 10, pose=(math.radians(-10), 0, 0)) for n in range(1, 11)]
+    row = annotate(made_csv(rows), times(10))
+
+    assert (row["status"], row["au_scale"], row["face_tool"]) == ("ok", "intensity_0_5", "openface")
+    (track,) = row["tracks"]
+    assert track["frame_index"] == list(range(10))
+    assert trace(track, "AU12") == [n / 10 for n in range(1, 11)]
+    assert track["box"][0] == {"x": 200.0, "y": 100.0, "width": 100.0, "height": 100.0}
+    assert track["pitch_deg"] == [10.0] * 10
+    assert [item["au"] for item in track["action_units"]] == list(UNITS)
+    assert {item["absolute"] for item in track["action_units"]} == {None}
+
+
+def test_times_are_those_of_the_decoder_and_never_the_timestamp(annotate):
+    uneven = [0.0, 0.033, 0.5, 0.533, 0.7]
+    row = annotate(made_csv([made_row(n) for n in range(1, 6)]), uneven)
+    assert row["tracks"][0]["time_s"] == uneven
+
+
+def test_frames_may_be_counted_from_0_or_from_1(annotate):
+    rows = [annotate(made_csv([made_row(n) for n in numbers]), times(5))
+            for numbers in (range(5), range(1, 6))]  # fmt: skip
+    assert [row["tracks"][0]["frame_index"] for row in rows] == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_a_frame_without_a_face_is_left_out_and_its_neighbours_keep_their_place_only(annotate):
+    rows = [made_row(n, AU12=2.0) for n in range(1, 11)]
+    rows[5] = made_row(6, success=0, confidence=0.0, AU12=0.7)  # failed rows still hold numbers
+    (track,) = annotate(made_csv(rows), times(10))["tracks"]
+
+    assert track["frame_index"] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert trace(track, "AU12") == [2.0, 2.0, 2.0, 2.0, None, None, 2.0, 2.0, 2.0]
+    assert None not in track["box"]
+
+
+def test_a_row_of_little_confidence_is_not_seen(annotate):
+    rows = [made_row(n, confidence=0.8 if n < 4 else 0.799) for n in range(1, 7)]
+    (track,) = annotate(made_csv(rows), times(6))["tracks"]
+    assert track["frame_index"] == [0, 1, 2]
+
+
+def test_no_face_at_all_is_skipped(annotate):
+    row = annotate(made_csv([made_row(n, success=0) for n in range(1, 6)]), times(5))
+    assert (row["status"], row["reason"]) == ("skipped", "no_face")
+
+
+def test_a_cut_begins_a_new_track(annotate):
+    row = annotate(made_csv([made_row(n) for n in range(1, 11)]), times(10), cuts=[4])
+    assert [(t["shot"], t["frame_index"][0]) for t in row["tracks"]] == [(0, 0), (1, 4)]
+
+
+def test_a_jump_to_another_person_within_a_shot_begins_a_new_track(annotate):
+    rows = [made_row(n, at=(200, 100) if n <= 5 else (400, 120)) for n in range(1, 11)]
+    row = annotate(made_csv(rows), times(10))
+    assert [t["frame_index"] for t in row["tracks"]] == [list(range(5)), list(range(5, 10))]
+
+
+def test_how_many_faces_there_were_is_unknown(annotate):
+    assert annotate(made_csv([made_row(1)]), [0.0])["face_count"] is None
+
+
+def test_columns_are_taken_by_name_whatever_their_order_and_spacing(annotate):
+    rows = [made_row(n, AU04=1.5) for n in range(1, 4)]
+    plain = annotate(made_csv(rows), times(3))
+    turned = [dict(reversed(list({**row, "AU12_d": 9.0}.items()))) for row in rows]
+    assert annotate(made_csv(turned, separator=","), times(3)) == plain
+
+
+def test_a_unit_without_a_column_has_no_trace(annotate):
+    rows = [made_row(n) for n in range(1, 4)]
+    row = annotate(made_csv(rows, drop=["AU09_r"]), times(3))
+    assert "AU09" not in [item["au"] for item in row["tracks"][0]["action_units"]]
+    assert row["flags"] == ["au_columns_missing"]
+
+
+def test_a_csv_with_units_alone_gives_tracks_without_places(annotate):
+    rows = [made_row(n, AU12=1.0) for n in range(1, 4)]
+    row = annotate(made_csv(rows, drop=[*POINTS, *POSE]), times(3))
+    assert row["flags"] == ["no_face_boxes"]
+    assert row["tracks"][0]["box"] == [None] * 3
+    assert row["tracks"][0]["yaw_deg"] == [None] * 3
+    assert trace(row["tracks"][0], "AU12") == [1.0] * 3
+
+
+def test_a_last_row_that_was_cut_short_is_left_out(annotate):
+    text = made_csv([made_row(n, AU12=1.0) for n in range(1, 11)])
+    short = text[: text.rindex("\n", 0, -1) + 60]  # a few fields of the last row
+    (track,) = annotate(short, times(10))["tracks"]
+    assert track["frame_index"] == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("rows", "frames", "detail"),
+    [
+        ([made_row(n) for n in range(1, 9)], 10, "8 rows up to frame 7 for 10 frames"),
+        ([made_row(n) for n in range(1, 13)], 10, "12 rows up to frame 11 for 10 frames"),
+        ([made_row(1), made_row(3), made_row(2)], 3, "frame numbers do not rise"),
+        ([made_row(1), made_row(1), made_row(2)], 3, "several faces a frame are not read"),
+        ([made_row(1, AU12=-0.2), made_row(2)], 2, "stopped before it had finished"),
+        ([made_row(1), made_row(2, AU12=7.0)], 2, "intensities from 0 to 7"),
+    ],
+)
+def test_a_csv_that_does_not_fit_the_clip_is_refused_with_numbers(annotate, rows, frames, detail):
+    row = annotate(made_csv(rows), times(frames))
+    assert (row["status"], row["reason"]) == ("failed", "tool_output_invalid")
+    assert detail in row["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "no CSV"),
+        ("frame, success\n1, 1\n", "no column confidence"),
+        ("frame, confidence, success\n1, 1, 1\n", "run OpenFace with -aus"),
+        (made_csv([made_row(1)]).splitlines()[0], "no rows"),
+    ],
+)
+def test_what_is_no_output_of_openface_is_refused(annotate, text, detail):
+    row = annotate(text, times(1))
+    assert (row["status"], row["reason"]) == ("failed", "tool_output_invalid")
+    assert detail in row["detail"]
+
+
+def test_one_row_more_or_less_than_frames_is_borne(annotate):
+    rows = [made_row(n) for n in range(1, 11)]
+    assert annotate(made_csv(rows), times(11))["tracks"][0]["frame_index"] == list(range(10))
+    assert annotate(made_csv(rows), times(9))["tracks"][0]["frame_index"] == list(range(9))
+
+
+def test_a_clip_without_a_csv_fails_and_says_which_names_were_looked_for(annotate):
+    row = annotate(None, times(5))
+    assert (row["status"], row["reason"]) == ("failed", "no_openface_csv")
+    assert "media_clip.csv" in row["detail"]
+    assert "clip.csv" in row["detail"]
+
+
+def test_the_name_of_the_clip_goes_before_the_name_of_the_file(annotate):
+    annotate(made_csv([made_row(1, AU12=1.0)]), [0.0], name="clip.csv")
+    row = annotate(made_csv([made_row(1, AU12=2.0)]), [0.0], name="media_clip.csv")
+    assert trace(row["tracks"][0], "AU12") == [2.0]
+
+
+def test_another_csv_is_another_fact_of_the_clip(tmp_path):
+    tree = load_settings("openface", [f"face.openface.csv_dir={tmp_path}"], {})
+    clip = Clip(ClipId("clip"), tmp_path / "clip.mp4", "clip.mp4", "0" * 64)
+    facts = [FaceStage(tree).facts(clip)]
+    for text in ("one", "two"):
+        (tmp_path / "clip.csv").write_text(text)
+        facts.append(FaceStage(tree).facts(clip))
+    assert facts[0] == {"openface_csv": None}
+    assert len({fact["openface_csv"] for fact in facts}) == 3
+
+
+def test_the_folder_is_no_part_of_how_the_stage_works_and_the_threshold_is():
+    def fingerprint(*overrides):
+        return FaceStage(load_settings("openface", overrides, {})).identity().fingerprint()
+
+    assert fingerprint("face.openface.csv_dir=a") == fingerprint("face.openface.csv_dir=b")
+    assert fingerprint("face.openface.min_confidence=0.9") != fingerprint()
+
+
+class TestAnyBytes:
+    """Whatever the file holds, it is read or refused; nothing else happens."""
+
+    @given(st.binary(max_size=300))
+    def test_bytes(self, content):
+        with_outcome(content)
+
+    @given(st.text(alphabet="frame,confidenceAU12_r \n\"'0.15-nai\r\t", max_size=200))
+    @example('frame,"')
+    def test_almost_a_csv(self, text):
+        with_outcome(("frame, confidence, success, AU12_r\n" + text).encode())
+
+    @settings(max_examples=40)
+    @given(st.integers(0, 4000))
+    def test_a_file_cut_anywhere_never_gains_or_invents_a_row(self, length):
+        whole = made_csv([made_row(n, AU12=2.5) for n in range(1, 4)]).encode()
+        rows = with_outcome(whole[:length])
+        if rows is not None:
+            assert list(rows.frame_index) == list(range(len(rows.frame_index)))
+            assert set(rows.intensities["AU12"]) <= {2.5, 2.0}  # "2." may be all that is left
+
+    @settings(max_examples=25)
+    @given(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "success": st.sampled_from([0, 1]),
+                    "confidence": st.floats(0, 1).map(lambda v: round(v, 2)),
+                    "value": st.floats(0, 5).map(lambda v: round(v, 2)),
+                }
+            ),
+            min_size=1,
+            max_size=12,
+        )
+    )
+    def test_a_null_never_becomes_zero_and_a_value_never_changes(self, drawn):
+        made = [
+            made_row(n, success=d["success"], confidence=d["confidence"], AU12=d["value"])
+            for n, d in enumerate(drawn, 1)
+        ]
+        rows = parse_openface(made_csv(made).encode())
+        assert list(rows.success) == [d["success"] == 1 for d in drawn]
+        assert list(rows.intensities["AU12"]) == [d["value"] for d in drawn]
+
+
+def with_outcome(content):
+    """The rows of a CSV, or None if it is refused; any other error is a failure."""
+    try:
+        return parse_openface(content)
+    except BadCsv:
+        return None
+
+
+def test_a_cell_that_is_no_number_is_missing_and_not_zero():
+    text = made_csv([made_row(1, AU12="-nan(ind)"), made_row(2, AU12="inf"), made_row(3)])
+    values = parse_openface(text.encode()).intensities["AU12"]
+    assert np.isnan(values[:2]).all()
+    assert values[2] == 0
+
+
+def test_the_rows_fit_the_schema(annotate):
+    import pyarrow as pa
+
+    row = annotate(made_csv([made_row(n) for n in range(1, 4)]), times(3))
+    head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
+    table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
+    assert table.to_pylist()[0]["tracks"] == row["tracks"]
