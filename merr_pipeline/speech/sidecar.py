@@ -216,7 +216,7 @@ def _parse_timed_blocks(text: str) -> tuple[list[Cue], int]:
         starts = [at for at, line in enumerate(lines) if "-->" in line]
         if not starts:
             malformed += bool(lines) and not NO_CUE.match(lines[0])
-        for at, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        for at, end in zip(starts, [*starts[1:], len(lines)], strict=False):
             body = lines[at + 1 : end]
             if end < len(lines) and body and body[-1].strip().isdigit():
                 body.pop()  # the number of the next cue, where no blank line parts them
@@ -234,11 +234,11 @@ def _timed(timing: re.Match[str] | None, text: str, speaker: str | None = None) 
 
 
 def seconds(clock: str) -> float:
-    """``1:02:03,5`` or ``02:03.500`` in seconds; the part after the point is a decimal fraction."""
+    """``1:02:03,5`` or ``02:03.500`` in seconds, to the millisecond."""
     total = 0.0
     for part in clock.replace(",", ".").split(":"):
         total = total * 60 + float(part)
-    return total
+    return round(total, 3)
 
 
 # --- ASS and SSA -----------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def _ass_fields(names: str) -> list[str]:
 
 def _ass_cue(fields: list[str], rest: str) -> Cue | None:
     values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
-    if "Text" not in values:
+    if not {"Start", "End", "Text"} <= values.keys():
         return None
     timing = ASS_TIMING.fullmatch(f"{values['Start'].strip()} {values['End'].strip()}")
     cue = _timed(timing, values["Text"], values.get("Name", "").strip() or None)
