@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pyarrow.parquet as pq
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merr_pipeline.dataset.columns import CLIPS, RECORDS, SUBSETS
@@ -55,11 +55,13 @@ def test_the_shard_is_the_leading_bits_of_the_hash_of_the_id():
         assert shard_index("clip_7", count) == int(bits[:length], 2)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.sampled_from([1, 2, 4, 64]))
 def test_when_shards_double_each_falls_into_two_of_its_own(clip_id, count):
     assert shard_index(clip_id, 2 * count) // 2 == shard_index(clip_id, count)
 
 
+@settings(deadline=None)
 @given(st.sets(st.text(min_size=1, max_size=4), max_size=40), st.integers(1, 10))
 def test_every_clip_is_in_one_shard_and_ids_are_sorted(ids, clips_per_shard):
     shards = in_shards(list(ids), clips_per_shard)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merr_pipeline.dataset.splits import SPLITS, Member, assign_splits, draw
@@ -40,12 +40,14 @@ earlier_maps = st.dictionaries(
 
 
 class TestForAnyClips:
+    @settings(deadline=None)
     @given(members_lists, earlier_maps)
     def test_no_source_and_no_speaker_lies_in_two_splits(self, members, earlier):
         placed = split_of(members, earlier)
 
         assert all(len(splits) == 1 for splits in splits_of_keys(members, placed).values())
 
+    @settings(deadline=None)
     @given(members_lists, earlier_maps)
     def test_every_clip_is_placed_or_told_why_not(self, members, earlier):
         result = assign_splits(members, earlier, SHARES, 0)
@@ -53,6 +55,7 @@ class TestForAnyClips:
         assert {m.clip_id for m in members} == result.split_of.keys() ^ result.conflicts.keys()
         assert all(result.conflicts.values())
 
+    @settings(deadline=None)
     @given(members_lists, earlier_maps)
     def test_a_placed_clip_has_its_given_split_or_else_its_earlier_one(self, members, earlier):
         placed = split_of(members, earlier)
@@ -62,6 +65,7 @@ class TestForAnyClips:
             if one.clip_id in placed and wanted:
                 assert placed[one.clip_id] == wanted
 
+    @settings(deadline=None)
     @given(members_lists, earlier_maps, st.randoms(use_true_random=False))
     def test_the_order_of_the_input_does_not_matter(self, members, earlier, random):
         shuffled = random.sample(members, len(members))
@@ -70,12 +74,14 @@ class TestForAnyClips:
             members, earlier, SHARES, 0
         )
 
+    @settings(deadline=None)
     @given(members_lists)
     def test_without_given_or_earlier_splits_every_clip_is_placed(self, members):
         free = [member(m.clip_id, m.source_id, m.speaker_id) for m in members]
 
         assert assign_splits(free, {}, SHARES, 0).conflicts == {}
 
+    @settings(deadline=None)
     @given(members_lists, members_lists)
     def test_clips_that_come_later_move_nobody(self, first, second):
         placed = split_of(first)
