@@ -132,7 +132,9 @@ class MomentSettings(Section):
         "(Emotion-LLaMA), or all measured AUs but blinks.",
     )
     smoothing_s: float = Field(0.2, ge=0, description="Width of the moving average of the score.")
-    edge_frames: int = Field(2, ge=0, description="Frames at either end of a shot left out.")
+    edge_frames: int = Field(
+        2, ge=0, description="Frames at either end of a face track left out: cuts are there."
+    )
     min_gap_s: float = Field(0.5, gt=0, description="Two peaks closer than this count as one.")
     clear_strength: float = Field(2.0, gt=0, description="Robust z at which a peak is clear.")
     weak_strength: float = Field(1.2, gt=0, description="Robust z under which there is no peak.")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_faces import UNITS, bump, make_probe, make_track, noise, times
+from made_faces import UNITS, bump, make_track, noise, times
 
+from merr_pipeline.moment.frames import blink_frames
 from merr_pipeline.moment.peaks import (
     Moment,
     find_moment,
@@ -22,11 +23,9 @@ RULES = load_moment_rules().peak
 NAN = float("nan")
 
 
-def moment_of(track, *, cuts=(), frame_times_s=None, tool="openface", **settings) -> Moment:
-    probe = make_probe(frame_times_s or track["time_s"], cuts)
+def moment_of(track, *, tool="openface", **settings) -> Moment:
     return find_moment(
         series_of(track),
-        probe["shots"][track["shot"]],
         UNITS.tools[tool].scale,
         UNITS,
         RULES,
@@ -90,6 +89,23 @@ def test_a_blink_alone_is_no_peak():
     assert abs(moment.main.position - 37) > 3
 
 
+@pytest.mark.parametrize(
+    ("fps", "around"),
+    [
+        (10.0, [19, 20, 21]),  # one frame on either side, be it .1 s away
+        (60.0, list(range(117, 124))),  # and all within .06 s
+    ],
+)
+def test_the_neighbours_of_a_blink_are_left_out_too(fps, around):
+    at = times(int(4 * fps), fps)
+    lids = np.zeros(len(at))
+    lids[round(2 * fps)] = 3.0
+
+    near = blink_frames(series_of(make_track(at, {"AU45": lids})), 1.0, RULES)
+
+    assert np.flatnonzero(near).tolist() == around
+
+
 def test_eyes_shut_for_a_second_are_no_blink():
     at = times(100)
     crying = bump(at, 1.0, 2.0, 3.0, height=4.0)
@@ -118,7 +134,7 @@ def test_frames_next_to_a_cut_are_never_the_peak(spike):
     brow[spike - 40] = 5.0
     track = make_track(at, {"AU04": brow}, first_frame=40, shot=1)
 
-    main = moment_of(track, cuts=(40, 80), frame_times_s=whole, smoothing_s=0.0).main
+    main = moment_of(track, smoothing_s=0.0).main
 
     assert track["frame_index"][main.position] == 60
 
@@ -130,7 +146,7 @@ def test_the_ends_of_a_track_inside_a_shot_are_never_the_peak():
     brow[[0, 1, -2, -1]] = 5.0
     track = make_track(at, {"AU04": brow}, first_frame=30)
 
-    assert moment_of(track, frame_times_s=whole, smoothing_s=0.0).main.position == 20
+    assert moment_of(track, smoothing_s=0.0).main.position == 20
 
 
 def test_frames_without_values_are_no_peak_and_do_not_count_as_zero():
@@ -231,11 +247,13 @@ def test_two_maxima_nearer_than_the_gap_are_one_peak():
 
 
 def test_a_ripple_on_a_long_expression_is_no_second_peak():
-    at = times(150)
-    long = bump(at, 1.0, 3.0, 5.0, height=4.0)
-    long[90:] += 0.2 * np.sin(np.arange(60) / 2)
+    at = times(250)
+    held = np.zeros(250)
+    held[50:125] = 3.0 + 0.25 * np.sin(
+        2 * np.pi * np.arange(75) / 25
+    )  # three crests, a second apart
 
-    assert len(moment_of(make_track(at, {"AU12": long})).peaks) == 1
+    assert len(moment_of(make_track(at, {"AU12": held})).peaks) == 1
 
 
 def test_only_the_strongest_peaks_are_kept():
@@ -329,9 +347,16 @@ def test_a_clear_peak_is_shown_rather_than_a_stronger_one_that_is_all_mouth():
 
 
 def test_one_frame_has_no_peak_and_is_shown():
-    moment = moment_of(make_track([0.0], {"AU12": [3.0]}), frame_times_s=[0.0])
+    moment = moment_of(make_track([0.0], {"AU12": [3.0]}))
 
     assert (moment.main.position, moment.main.verdict, moment.main.strength) == (0, "none", None)
+
+
+def test_the_frame_to_show_is_one_with_values_when_there_are_any():
+    track = make_track(times(20), {"AU12": [0.0] * 10 + [None] * 10})
+    track["confidence"][5], track["confidence"][15] = 0.97, 0.99
+
+    assert moment_of(track).main.position == 5
 
 
 def test_a_face_without_any_value_is_shown_where_it_is_seen_best():
@@ -368,29 +393,28 @@ class TestRules:
     def test_the_paper_sums_the_most_frequent_active_ones_and_takes_the_highest_frame(self):
         one = RULES.model_copy(update={"paper_count": 1})
         series = series_of(make_track(AT, DISPUTED))
-        shot = make_probe(AT)["shots"][0]
 
-        moment = find_moment(
-            series, shot, "intensity_0_5", UNITS, one, MomentSettings(rule="paper")
-        )
+        moment = find_moment(series, "intensity_0_5", UNITS, one, MomentSettings(rule="paper"))
 
         assert moment.main.position == 15  # AU04 alone is active in 110 frames
 
-    def test_the_paper_knows_neither_edges_nor_smoothing(self):
-        spike = {"AU04": [4.0, *[0.5] * 99]}
-        track = make_track(times(100), spike)
+    @pytest.mark.parametrize("spike", [0, 20])
+    def test_the_paper_knows_neither_edges_nor_smoothing(self, spike):
+        frown = np.full(100, 0.5)
+        frown[60:70], frown[spike] = 3.0, 4.0
+        track = make_track(times(100), {"AU04": frown})
 
-        assert moment_of(track, rule="paper").main.position == 0
-        assert moment_of(track).main.position != 0
+        assert moment_of(track, rule="paper").main.position == spike
+        assert moment_of(track).main.position in range(60, 70)
 
     def test_the_paper_counts_active_frames_not_heights(self):
         at = times(100)
         often, seldom = np.full(100, 1.1), np.zeros(100)
         often[80], seldom[20] = 1.6, 5.0
-        series = series_of(make_track(at, {"AU12": seldom, "AU04": often}))
+        series = series_of(make_track(at, {"AU04": seldom, "AU12": often}))
         rules = RULES.model_copy(update={"paper_count": 1})
 
-        assert weights_of("paper", series, 1.0, UNITS, rules) == {"AU04": 1.0}
+        assert weights_of("paper", series, 1.0, UNITS, rules) == {"AU12": 1.0}
 
     def test_no_rule_counts_a_blink(self):
         series = series_of(make_track(times(9), {"AU12": [2.0] * 9, "AU45": [3.0] * 9}))

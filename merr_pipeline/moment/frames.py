@@ -6,7 +6,6 @@ import numpy as np
 
 from merr_pipeline.moment.rules import PeakRules
 from merr_pipeline.moment.series import Floats, Mask, Series, median_of_known
-from merr_pipeline.schema import Row
 
 BLINKS = ("AU45", "AU43")
 """Blink and closed eyes. A tool gives the one or the other."""
@@ -14,22 +13,18 @@ BLINKS = ("AU45", "AU43")
 SAME_TIME_S = 1e-6
 
 
-def usable_frames(
-    series: Series, shot: Row, edge_frames: int, active_at: float, rules: PeakRules
-) -> Mask:
+def usable_frames(series: Series, edge_frames: int, active_at: float, rules: PeakRules) -> Mask:
     """(frames,) Where a peak may lie.
 
-    Not where nothing was measured, not in the first and last ``edge_frames`` of the shot (the
-    neighbours of cuts) and of the track, not in or beside a blink, not on a face turned far away.
+    Not where nothing was measured, not in the first and last ``edge_frames`` of the track (which
+    lies in one shot, so that these hold the neighbours of cuts), not in or beside a blink, not on a
+    face turned far away.
     """
     position = np.arange(len(series.time_s))
     inside_track = (position >= edge_frames) & (position < len(position) - edge_frames)
-    inside_shot = (series.frame_index >= shot["start_frame"] + edge_frames) & (
-        series.frame_index < shot["end_frame"] - edge_frames
-    )
     turned_away = series.turn_deg > rules.max_turn_deg  # a null pose turns nothing away
     blinks = blink_frames(series, active_at, rules)
-    usable: Mask = series.measured & inside_track & inside_shot & ~turned_away & ~blinks
+    usable: Mask = series.measured & inside_track & ~turned_away & ~blinks
     return usable
 
 

@@ -17,7 +17,6 @@ from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.moment.frames import BLINKS, SAME_TIME_S, best_seen, first_highest, usable_frames
 from merr_pipeline.moment.rules import PeakRules
 from merr_pipeline.moment.series import Floats, Mask, Series
-from merr_pipeline.schema import Row
 from merr_pipeline.settings import MomentSettings
 from merr_pipeline.stage import rounded
 
@@ -45,7 +44,6 @@ class Moment:
 
 def find_moment(
     series: Series,
-    shot: Row,
     scale: str,
     table: ActionUnitTable,
     rules: PeakRules,
@@ -58,14 +56,13 @@ def find_moment(
 
     Args:
         series: the track, with at least one frame.
-        shot: the track's shot in the ``probe`` row.
         scale: ``au_scale`` of the ``face`` row.
         table: what the Action Units are.
         rules: the peak section of ``moment_rules.yaml``.
         settings: the moment section.
     """
     active_at, by_paper = table.scales[scale].active_at, settings.rule == "paper"
-    usable = usable_frames(series, shot, settings.edge_frames, active_at, rules)
+    usable = usable_frames(series, settings.edge_frames, active_at, rules)
     mask = series.measured if by_paper else usable  # the paper knows no gates and no smoothing
     width_s = 0.0 if by_paper else settings.smoothing_s
 

@@ -61,14 +61,7 @@ class MomentStage(Stage):
         probe, tracks = work.seen["probe"], _tracks(work)
         scale = work.seen["face"]["au_scale"]
         person = choose_person(tracks, probe, self._rules.person)
-        moment = find_moment(
-            person.series,
-            probe["shots"][person.track["shot"]],
-            scale,
-            self._units,
-            self._rules.peak,
-            self._settings,
-        )
+        moment = find_moment(person.series, scale, self._units, self._rules.peak, self._settings)
         return {
             **self._person(person),
             **self._peaks(person, moment),
