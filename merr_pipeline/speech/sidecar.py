@@ -138,11 +138,8 @@ def read_sidecar(sidecar: Sidecar) -> Subtitles:
     try:
         raw = sidecar.path.read_bytes()
     except OSError as error:
-        raise BadSidecarError(f"{sidecar.path.name}: {error.strerror}") from error
-    try:
-        return parse(raw, sidecar.path.suffix.lower())
-    except BadSidecarError as error:
-        raise BadSidecarError(f"{sidecar.path.name}: {error}") from error
+        raise BadSidecarError(str(error.strerror)) from error
+    return parse(raw, sidecar.path.suffix.lower())
 
 
 def parse(raw: bytes, kind: str) -> Subtitles:

@@ -109,7 +109,7 @@ class TranscriptStage(Stage):
                 read = read_sidecar(sidecar)
                 cues, flags = on_clock_of_clip(read.cues, duration_s)
             except BadSidecarError as error:
-                search.bad.append(str(error))
+                search.bad.append(f"{sidecar.path.name}: {error}")
                 continue
             if cues:
                 language = language_code(sidecar.language) or language_code(clip.language)
@@ -160,15 +160,16 @@ def on_clock_of_clip(
     and together they are no longer than it, the words are the clip's and the times are dropped.
 
     Raises:
-        BadSidecarError: no cue lies in the clip, and they are longer than it.
+        BadSidecarError: most cues lie outside the clip: they are of another one, or of a film, and
+            those inside are there by chance.
     """
     inside = tuple(cue for cue in cues if _overlaps(cue, duration_s))
     outside = len(cues) - len(inside)
-    if inside or not cues:
+    if outside <= len(inside):
         return inside, _counts(cues_outside_clip=outside)
     span_s = max(cue.end_s or 0.0 for cue in cues) - min(cue.start_s or 0.0 for cue in cues)
-    if span_s > duration_s + OTHER_CLOCK_SLACK_S:
-        raise BadSidecarError(f"all {outside} cues lie outside the clip")
+    if inside or span_s > duration_s + OTHER_CLOCK_SLACK_S:
+        raise BadSidecarError(f"{outside} of {len(cues)} cues lie outside the clip")
     text = " ".join(cue.text for cue in cues)
     return (Cue(None, None, text),), ("times_of_another_clock",)
 
