@@ -281,11 +281,10 @@ def test_head_pose_and_blinks_agree_with_openface(stage, shared):
     mesh, openface = (tool.annotate([work])[0]["tracks"] for tool in (stage, FaceStage(tree)))
 
     assert [track["frame_index"] for track in mesh] == [t["frame_index"] for t in openface]
-    for angle in ("yaw_deg", "pitch_deg"):
-        assert np.corrcoef(mesh[0][angle], openface[0][angle])[0, 1] > 0.9
-        assert np.median(np.subtract(mesh[0][angle], openface[0][angle])) == pytest.approx(
-            0, abs=15
-        )
+    for angle, least_r in (("yaw_deg", 0.5), ("pitch_deg", 0.9), ("roll_deg", 0.9)):
+        one, other = mesh[0][angle], openface[0][angle]
+        assert np.corrcoef(one, other)[0, 1] > least_r
+        assert abs(np.median(np.subtract(one, other))) < 15
     for unit in ("AU01", "AU45"):
         assert np.corrcoef(values(mesh[0], unit), values(openface[0], unit))[0, 1] > 0.5
 
