@@ -87,12 +87,13 @@ class _Check:
 
     def _quotation(self, match: re.Match[str]) -> Claim:
         said = match[1]
-        if match.string[: match.start()].rstrip().endswith("label"):
+        if match.string[: match.start()].rstrip().endswith(("label", "label is")):
             wrong = "" if said == self._label else "this is not the clip's label"
             return Claim(said, "label", why=wrong)
-        wanted = " ".join(words_of(said))
+        words = " ".join(words_of(said))
+        wanted = f" {words}" if said.endswith("...") else f" {words} "  # cut, maybe in a word
         for quotation, row in self._known.quotations:
-            if wanted and f" {wanted} " in f" {quotation} ":
+            if words and wanted in f" {quotation} ":
                 return Claim(said, "quotation", (row["id"],))
         return Claim(said, "quotation", why="these words are in no evidence")
 
@@ -171,8 +172,10 @@ class _Check:
         wrong = [code for code in self._subjects(found) if not self._bears(code, emotion, way)]
         if any(item.kind == "arousal" for item in found) and not self._voice_bears(emotion, way):
             wrong.append("this vocal arousal")
-        still = any(i.kind == "statement" and "marked action" in i.text for i in found)
-        if still and (way, emotion) != ("for", self._rules.neutral.label):
+        if any(item.meaning == "still_face" for item in found) and (way, emotion) != (
+            "for",
+            self._rules.neutral.label,
+        ):
             wrong.append("a still face")
         said = "does not speak" if way == "for" else "does not speak against"
         why = (
@@ -208,10 +211,16 @@ class _Check:
         if self._known.still and way == "for" and self._label == self._rules.neutral.label:
             face = True
         level = self._known.arousal_level
+        unsure = self._known.arousal is None or self._known.arousal["reliability"] == "low"
         voice = level in ("low", "high") and self._voice_bears(self._label, way)
+        voice = voice and not (
+            unsure and way == "against"
+        )  # what is hard to hear contradicts nothing
         return face, voice
 
     def _wrong_conclusion(self, holds: str) -> str:
+        if holds == "still_face":
+            return "" if self._known.still else "the face is not known to be still"
         (face_for, voice_for), against = self._clues("for"), any(self._clues("against"))
         if holds == "support" and not (face_for or voice_for):
             return "no clue supports the label"
@@ -221,6 +230,8 @@ class _Check:
             return "a clue does support the label"
         if holds == "nothing" and (face_for or voice_for or against):
             return "a clue does bear on the label"
+        if holds == "no_rule" and self._rules.support(self._label or ""):
+            return "there are facial actions that go with the label"
         return "" if self._label else "the clip has no label"
 
     def _ids(self, codes: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from merr_pipeline.fuse.phrases import (
     pick,
     with_article,
 )
-from merr_pipeline.fuse.reading import Bearing, Reading, Verdict, read_clues
+from merr_pipeline.fuse.reading import Bearing, Reading, read_clues
 from merr_pipeline.fuse.wording import FineText
 from merr_pipeline.schema import Row
 
@@ -123,17 +123,24 @@ class _Draft:
         peaks = [item for item in self._of(Kind.PEAK) if item.time_s is not None]
         for peak in peaks:
             text += self._say("peak", pools[peak.key], time=f"{peak.time_s:.2f}")
-        return Part(f"{text}.", (*self._signs, *peaks), 9)
+        still = self._of(Kind.STILL_FACE)
+        if still and self._is_broad(still[0]):
+            text += self._say("otherwise", pools["otherwise_still"])
+        return Part(f"{text}.", (*self._signs, *still, *peaks), 9)
 
     def _face_without_signs(self) -> Part:
         unseen = self._missing("unseen_units")
         if still := self._of(Kind.STILL_FACE):
-            name, items = ("still_few" if unseen else "still"), still
+            name, items = ("still" if self._is_broad(still[0]) else "still_few"), still
         elif missing := self._missing("face", "moment"):
             name, items = "none", missing
         else:
             name, items = "unmeasured", unseen
         return Part(self._say("face", self._wording.face[name]) + ".", tuple(items), 9)
+
+    def _is_broad(self, still: Item) -> bool:
+        """Whether enough was measured to call the face still."""
+        return len(still.word.split(", ")) >= self._wording.limits.broad_from
 
     def _picture(self) -> Iterator[Part]:
         facts = {item.key: item for item in self._of(Kind.SCENE)}
@@ -145,7 +152,8 @@ class _Draft:
         if faces and faces.word.isdigit() and 1 < int(faces.word) < len(scene.numbers):
             words += scene.faces.format(faces=scene.numbers[int(faces.word)])
             used.append(faces)
-        if light := facts.get("light"):
+        light = facts.get("light")
+        if light and light.word not in scene.ordinary_light:
             words += scene.light.format(light=light.word)
             used.append(light)
         yield Part(self._say("scene", scene.sentence, shot=words), tuple(used), 1)
@@ -167,7 +175,7 @@ class _Draft:
             yield Part(f"{text}.", tuple(arousal), 7)
         for missing in self._missing("voice"):
             told = {"no_audio_stream": pools.silent, "no_speech": pools.speechless}
-            if missing.word in told:
+            if missing.word in told and not self._of(Kind.WORDS):
                 yield Part(self._say("voice", told[missing.word]), (missing,), 4)
 
     def _quote(self, item: Item) -> str:
@@ -188,40 +196,50 @@ class _Draft:
         if supports:
             yield self._support(supports, voice_supports)
         elif reading.of(still, Bearing.SUPPORTS):
-            yield Part(f"{self._read('still_supports')}.", tuple(still), 8)
+            text = self._read("still_supports") + self._and_the_voice(still, voice_supports)
+            yield Part(f"{text}.", (*still, *voice_supports), 8)
         elif self._signs or still:
             yield self._no_support()
-        if voice_supports and not supports:
-            text = self._read("voice_supports", arousal=voice[0].word)
+        if voice_supports and not supports and not reading.of(still, Bearing.SUPPORTS):
+            name = "only_voice_supports" if self._signs or still else "voice_supports"
+            text = self._read(name, arousal=voice[0].word)
             yield Part(f"{text}.", tuple(voice_supports), 5)
         yield from self._oppose(reading, voice)
         if speech := reading.of(self._signs, Bearing.SPEECH):
-            text = self._read("speech", signs=self._the(speech))
+            text = self._read("speech", **self._the(speech))
             yield Part(f"{text}.", tuple(speech), 3)
 
     def _support(self, supports: list[Item], voice: list[Item]) -> Part:
         pool = "supports" if all(map(_is_sure, supports)) else "may_support"
         if self._label.name == self._rules.neutral.label:
             pool = "slight_supports"
-        text = self._read(pool, signs=self._these(supports), **self._verbs(supports))
-        if voice:
-            sure = all(map(_is_sure, [*supports, *voice]))
-            name = "voice_agrees" if sure else "voice_may_agree"
-            text += self._say(name, self._wording.reading[name], arousal=voice[0].word)
+        text = self._read(pool, **self._these(supports))
+        text += self._and_the_voice(supports, voice)
         return Part(f"{text}.", (*supports, *voice), 8)
+
+    def _and_the_voice(self, face: list[Item], voice: list[Item]) -> str:
+        if not voice:
+            return ""
+        name = "voice_agrees" if all(map(_is_sure, [*face, *voice])) else "voice_may_agree"
+        return self._say(name, self._wording.reading[name], arousal=voice[0].word)
 
     def _no_support(self) -> Part:
         """The face shows nothing of the label: a conflict, unless the tool is blind for it."""
-        if self._reading and self._reading.blind and self._missing("unseen_units"):
-            unseen = tuple(self._missing("unseen_units"))
-            return Part(f"{self._read('not_seen')}.", unseen, 5)
         items = tuple(self._signs or self._of(Kind.STILL_FACE))
+        if not self._has_rule():
+            return Part(f"{self._read('no_rule')}.", items, 5)
+        if self._reading and self._reading.blind:
+            return Part(f"{self._read('not_seen')}.", tuple(self._missing("unseen_units")), 5)
         return Part(f"{self._read('no_support')}.", items, 8, is_conflict=True)
+
+    def _has_rule(self) -> bool:
+        label = self._label.name or ""
+        return label == self._rules.neutral.label or bool(self._rules.support(label))
 
     def _oppose(self, reading: Reading, voice: list[Item]) -> Iterator[Part]:
         if against := reading.of(self._signs, Bearing.AGAINST):
             pool = "against" if all(map(_is_sure, against)) else "may_be_against"
-            text = self._read(pool, signs=self._the(against), **self._verbs(against))
+            text = self._read(pool, **self._the(against))
             yield Part(f"{text}.", tuple(against), 8, is_conflict=True)
         if against := reading.of(voice, Bearing.AGAINST):
             text = self._read("voice_against", arousal=voice[0].word)
@@ -233,8 +251,7 @@ class _Draft:
         if self._label.source == "manifest":
             pool = self._wording.conclusion.manifest[self._reading.verdict]
         else:
-            agree = self._reading.verdict == Verdict.FITS
-            pool = self._wording.conclusion.au_rules["fits" if agree else "partly"]
+            pool = self._wording.conclusion.au_rules[self._reading.verdict]
         emotion = self._wording.emotion(self._reading.label)
         text = self._say("end", pool, label=self._reading.label, emotion=emotion)
         return Part(text, (), 10)
@@ -286,22 +303,24 @@ class _Draft:
     def _list(self, items: Sequence[Item]) -> str:
         return listed([self._phrase(item, again=False) for item in items])
 
-    def _the(self, items: Sequence[Item]) -> str:
-        return listed([definite(self._phrase(item, again=True)) for item in items])
+    def _the(self, items: Sequence[Item]) -> dict[str, str]:
+        """Each by its name, with the verbs that agree."""
+        names = [self._phrase(item, again=True) for item in items]
+        one = len(names) == 1 and is_singular(names[0])
+        return {"signs": listed([definite(name) for name in names]), **_verbs(one)}
 
-    def _these(self, items: Sequence[Item]) -> str:
+    def _these(self, items: Sequence[Item]) -> dict[str, str]:
         """Together, when it is all the signs that were named, else each by its name."""
         if len(items) < len(self._signs):
             return self._the(items)
-        return self._wording.these[{1: "one", 2: "two"}.get(len(items), "many")]
+        these = self._wording.these[{1: "one", 2: "two"}.get(len(items), "many")]
+        return {"signs": these, **_verbs(len(items) == 1)}
 
-    def _verbs(self, items: Sequence[Item]) -> dict[str, str]:
-        """Verbs that agree with `_these` or `_the` of the items."""
-        together = len(items) == len(self._signs)
-        one = len(items) == 1 and (together or is_singular(self._phrase(items[0], again=True)))
-        if one:
-            return {"points": "points", "speaks": "speaks", "is": "is"}
-        return {"points": "point", "speaks": "speak", "is": "are"}
+
+def _verbs(one: bool) -> dict[str, str]:
+    if one:
+        return {"points": "points", "speaks": "speaks", "is": "is"}
+    return {"points": "point", "speaks": "speak", "is": "are"}
 
 
 def _is_sure(item: Item) -> bool:

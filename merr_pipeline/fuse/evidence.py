@@ -21,7 +21,7 @@ class Kind(StrEnum):
     """What an item tells; finer than its modality."""
 
     ACTION_UNIT = "action_unit"  # key: its code
-    STILL_FACE = "still_face"  # seen, and nothing is active
+    STILL_FACE = "still_face"  # seen, and nothing is active but what talking moves
     HEAD_POSE = "head_pose"
     PEAK = "peak"  # key: the verdict
     VOICE = "voice"  # key: the feature, e.g. "tempo"; word: e.g. "fast"
@@ -82,17 +82,9 @@ def _face_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
     seen = seen_units(moment)
     active = rules.active(seen, scale)
     yield from (_action_unit(code, seen, scale, moment, rules.table) for code in active)
-    relevant = [code for code in seen if rules.table.units[code].emotion_relevant]
-    if relevant and not active:
-        yield Item(
-            Kind.STILL_FACE,
-            "face",
-            "still_face",
-            f"none of the {len(relevant)} facial actions measured is active"
-            f" ({', '.join(sorted(relevant))})",
-            time_s=moment["peak_time_s"],
-            scale=scale,
-        )
+    relevant = sorted(code for code in seen if rules.table.units[code].emotion_relevant)
+    if relevant and all(rules.table.units[code].moved_by_speech for code in active):
+        yield _still_face(relevant, bool(active), scale, moment["peak_time_s"])
     if pose := wording.pose_words(moment["head_pose"]):
         yield Item(
             Kind.HEAD_POSE,
@@ -124,6 +116,16 @@ def _action_unit(code: str, seen: Seen, scale: str, moment: Row, table: ActionUn
     )
 
 
+def _still_face(measured: list[str], mouth_moves: bool, scale: str, time_s: float | None) -> Item:
+    codes = ", ".join(measured)
+    what = f"none of the {len(measured)} facial actions measured is active"
+    if mouth_moves:
+        what = f"no facial action but such as speech brings is active, of {len(measured)} measured"
+    return Item(
+        Kind.STILL_FACE, "face", "still_face", f"{what} ({codes})", codes, time_s, scale=scale
+    )
+
+
 def _peak(moment: Row) -> Item:
     verdict, time_s = moment["peak_verdict"], moment["peak_time_s"]
     text = {
@@ -147,7 +149,8 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
     reliability = "low" if tone["cautions"] else None
     for entry in tone["words"] or []:
         name = entry["feature"].replace("_", " ")
-        number = _number(entry["value"], entry["unit"])
+        unit = None if entry["unit"] == entry["feature"] else entry["unit"]  # "pauses: one (1)"
+        number = _number(entry["value"], unit)
         yield Item(
             Kind.VOICE,
             "voice",
@@ -175,6 +178,8 @@ def _words_items(rows: Rows) -> Iterator[Item]:
         return
     row = rows["transcript"]
     quotation = plain_quotation(row["transcript"])
+    if not any(letter.isalnum() for letter in quotation):
+        return  # dots and dashes are no words
     origin = ", ".join(filter(None, (row["transcript_source"], row["text_language"])))
     starts = [s["start_s"] for s in row["segments"] or [] if s["start_s"] is not None]
     yield Item(
@@ -218,7 +223,7 @@ def _missing_items(rows: Rows, table: ActionUnitTable, wording: FineText) -> Ite
     if is_ok(rows, "face") and is_ok(rows, "moment"):
         seen = seen_units(rows["moment"])
         relevant = [code for code, unit in table.units.items() if unit.emotion_relevant]
-        if seen and (unseen := [code for code in relevant if code not in seen]):
+        if unseen := [code for code in relevant if code not in seen]:
             tool = rows["face"]["face_tool"]
             codes = ", ".join(unseen)
             text = f"not measured by the face tool {tool} here: {codes}"

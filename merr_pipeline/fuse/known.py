@@ -69,7 +69,7 @@ def _read_face(row: Row, known: Known) -> None:
         parts = pose[1].split(" and ")
         for part in {pose[1], *parts}:
             add(f"head {part}")
-    elif row["text"].startswith("none of the "):
+    elif row["text"].startswith(("none of the ", "no facial action but ")):
         known.still = row
     if row["time_s"] is not None:
         time = f"{row['time_s']:.2f}|{row['time_s']:.1f} s|seconds"
@@ -78,7 +78,7 @@ def _read_face(row: Row, known: Known) -> None:
             add(f"strongest at|around {time}")
             add(f"most clearly at|around {time}")
         elif "somewhat more expressive" in row["text"]:
-            add(f"a little more at|around {time} than before and after")
+            add(f"a little more so at|around {time}")
 
 
 def _read_voice(row: Row, voice: VoiceNames, known: Known) -> None:

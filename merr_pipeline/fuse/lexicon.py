@@ -81,11 +81,22 @@ class Statement(_Entry):
     label: Literal["none"] | None = None
 
 
+Holds = Literal[
+    "support",  # a clue speaks for the label
+    "no_facial_support",  # no facial action does
+    "contradiction",  # no clue does
+    "nothing",  # no clue speaks for or against it
+    "no_rule",  # no rule says what speaks for it
+    "still_face",
+    "label",  # there is one
+]
+
+
 class ConclusionSaying(_Entry):
     """A saying about all clues together."""
 
     say: str
-    holds: Literal["support", "no_facial_support", "contradiction", "nothing", "label"]
+    holds: Holds
 
 
 class Lexicon(_Entry):

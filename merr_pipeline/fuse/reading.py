@@ -38,7 +38,7 @@ class Reading:
 
     label: str
     bearings: dict[str, Bearing]  # by evidence id; face and arousal items only
-    blind: bool  # most signs of this label could not be measured
+    blind: bool  # signs of this label may well have been missed
     verdict: Verdict
 
     def of(self, items: Sequence[Item], bearing: Bearing) -> list[Item]:
@@ -80,31 +80,38 @@ def _bearing_on_neutral(item: Item, rules: Rules) -> Bearing:
 
 
 def _arousal_bearing(item: Item, label: str, rules: Rules) -> Bearing:
-    """A medium arousal goes with anything, so it says nothing."""
+    """A medium arousal goes with anything, and one that is hard to hear contradicts nothing."""
     expected = rules.arousal(label)
     level = item.word.removeprefix("very ")
     if level == "medium" or not expected:
         return Bearing.NOTHING
     if level in expected:
         return Bearing.SUPPORTS
-    return Bearing.AGAINST
+    return Bearing.NOTHING if item.reliability == "low" else Bearing.AGAINST
 
 
 def _is_blind(items: Sequence[Item], label: str, rules: Rules) -> bool:
-    """Whether most of what would speak for the label could not be measured."""
+    """Whether the face tool might well have missed what would speak for the label.
+
+    It might when most of that could not be measured, or some of it on a scale of proxies.
+    """
     typical = frozenset(rules.neutral.aus) if label == rules.neutral.label else rules.support(label)
     unseen = {
         code for item in items if item.key == "unseen_units" for code in item.word.split(", ")
     }
-    return not typical or len(typical & unseen) > len(typical) / 2
+    is_proxy = any(item.scale == "proxy_0_5" for item in items)
+    return not typical or len(typical & unseen) > (0 if is_proxy else len(typical) / 2)
 
 
 def _verdict(items: Sequence[Item], bearings: dict[str, Bearing], blind: bool) -> Verdict:
-    """From single clues to the whole; a face that could support the label and does not counts."""
+    """From single clues to the whole.
+
+    A face that could support the label and does not counts against it. A voice alone never fits
+    one label in full, for its arousal goes with several.
+    """
     face = [item for item in items if item.kind in (Kind.ACTION_UNIT, Kind.STILL_FACE)]
     face_supports = any(bearings[item.id] == Bearing.SUPPORTS for item in face)
-    face_is_mute = bool(face) and not face_supports and not blind
     against = Bearing.AGAINST in bearings.values()
     if Bearing.SUPPORTS in bearings.values():
-        return Verdict.PARTLY if against or face_is_mute else Verdict.FITS
-    return Verdict.CONTRADICTS if against or face_is_mute else Verdict.OPEN
+        return Verdict.FITS if face_supports and not against else Verdict.PARTLY
+    return Verdict.CONTRADICTS if against or (face and not blind) else Verdict.OPEN

@@ -28,6 +28,7 @@ class Limits(_Entry):
     max_signs: int = Field(ge=1)
     max_quote_words: int = Field(ge=1)
     max_quote_letters: int = Field(ge=1)
+    broad_from: int
 
 
 class PoseWords(_Entry):
@@ -54,6 +55,7 @@ class SceneWords(_Entry):
     sentence: Pool
     faces: str
     light: str
+    ordinary_light: frozenset[str]
     numbers: Pool
 
 
