@@ -32,6 +32,7 @@ def write_clip(
     subtitle_language: str = "eng",
     clockwise_deg: int = 0,
     mirrored: bool = False,
+    pixel_format: str = "yuv420p",
 ) -> Path:
     """Write a video; its container and codecs follow the suffix (.mp4 .mov .mkv .webm .avi).
 
@@ -42,6 +43,7 @@ def write_clip(
     pictures = {time_ms: _rgb(picture, size) for time_ms, picture in frames.items()}
     with av.open(path, "w") as container:
         video = _video_stream(container, path.suffix, next(iter(pictures.values())))
+        video.pix_fmt = pixel_format
         audio = None if sound is None else _sound_stream(container, path, sound, sound_rate_hz)
         text = _subtitle_stream(container, path.suffix, subtitle_language) if subtitles else None
         for time_ms, picture in pictures.items():
@@ -56,13 +58,6 @@ def write_clip(
     if clockwise_deg or mirrored:
         _set_display_matrix(path, clockwise_deg, mirrored)
     return path
-
-
-def steady(
-    level: Picture, frame_count: int, rate: int = 25, start_ms: int = 0
-) -> dict[int, Picture]:
-    """The same picture ``frame_count`` times at an even rate."""
-    return {start_ms + round(1000 * index / rate): level for index in range(frame_count)}
 
 
 def at_rate(pictures: Sequence[Picture], rate: float = 25, start_ms: int = 0) -> dict[int, Picture]:
@@ -143,7 +138,6 @@ def _video_stream(container, suffix: str, picture: np.ndarray):
     rate = 25 if suffix == ".avi" else 1000  # AVI counts frames; it has no times
     stream = container.add_stream(codec, rate=rate)
     stream.height, stream.width = picture.shape[:2]
-    stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = Fraction(1, rate)
     if codec == "libx264":
         stream.options = {"preset": "veryfast", "crf": "8"}

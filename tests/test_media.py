@@ -178,6 +178,20 @@ def test_luma_is_the_stored_plane_and_says_its_range(tmp_path, level, gray):
     assert (luma.image.mean() - black) / (white - black) * 255 == pytest.approx(gray, abs=2)
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p10le", "yuv444p", "nv12"])
+def test_luma_of_any_depth_and_layout_is_bytes(tmp_path, pixel_format):
+    ramp = np.tile(np.linspace(10, 240, 66).astype(np.uint8), (50, 1))
+    clip = write_clip(tmp_path / "ramp.mp4", {0: ramp, 40: ramp}, pixel_format=pixel_format)
+
+    luma, stretched = next(read_frames(clip, "luma")), next(read_frames(clip, "gray"))
+
+    assert luma.image.dtype == np.uint8
+    assert luma.image.shape == stretched.image.shape == ramp.shape
+    black, white = luma.luma_range
+    assert np.abs((luma.image - float(black)) / (white - black) * 255 - ramp).mean() < 2
+    assert np.abs(stretched.image - ramp.astype(float)).mean() < 2
+
+
 # --- what is no clip -------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_clips import noise, silence, sine, steady, voice, write_clip
+from made_clips import at_rate, noise, silence, sine, voice, write_clip
 
 from merr_pipeline.media import read_sound
 from merr_pipeline.schema import VOICE, Clip, ClipId
@@ -43,7 +43,7 @@ def run(stage, *paths, kind="video", has_sound=True):
 
 
 def clip_of(folder: Path, sound: np.ndarray, **how) -> Path:
-    frames = steady(90, round(25 * len(sound) / 16_000))
+    frames = at_rate([90] * round(25 * len(sound) / 16_000))
     return write_clip(folder / "clip.mov", frames, sound=sound, **how)
 
 

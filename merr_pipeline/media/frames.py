@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from merr_pipeline.media.container import Lost, decode, open_media, packets, video_stream
@@ -151,17 +152,23 @@ def _frame(decoded: Any, index: int, time_s: float, pixels: Pixels, turn: Turn) 
     return Frame(index, time_s, turn.apply(decoded.to_ndarray(format=pixels)), turn)
 
 
+FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 PLANES_OF_LUMA = ("yuv4", "yuvj4", "yuva4", "nv12", "nv21", "nv16", "nv24", "gray")
 
 
 def _luma(decoded: Any) -> tuple[np.ndarray, tuple[int, int]]:
-    """The stored luma, where it is a plane of bytes; otherwise a conversion to gray."""
-    name, plane = decoded.format.name, decoded.planes[0]
-    if not name.startswith(PLANES_OF_LUMA) or decoded.format.components[0].bits != 8:
+    """The stored luma as bytes, where it is a plane of its own; otherwise a conversion to gray."""
+    name, bits = decoded.format.name, decoded.format.components[0].bits
+    if not name.startswith(PLANES_OF_LUMA) or name.endswith("be"):
         return decoded.to_ndarray(format="gray"), (0, 255)
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    full = name.startswith(("yuvj", "gray")) or decoded.color_range == 2
-    return rows[: decoded.height, : decoded.width], (0, 255) if full else (16, 235)
+    plane, width = decoded.planes[0], decoded.width
+    kind = np.dtype(np.uint8 if bits == 8 else np.uint16)
+    rows = np.frombuffer(plane, kind).reshape(-1, plane.line_size // kind.itemsize)
+    luma = rows[: decoded.height, :width]
+    if bits > 8:
+        luma = cv2.convertScaleAbs(luma, alpha=2.0 ** (8 - bits))
+    full = name.startswith(("yuvj", "gray")) or decoded.color_range == FULL_RANGE
+    return luma, (0, 255) if full else (16, 235)
 
 
 def _turn(decoded: Any) -> Turn:

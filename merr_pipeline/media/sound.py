@@ -13,6 +13,7 @@ from merr_pipeline.media.container import Lost, decode, open_media, packets, vid
 from merr_pipeline.schema import Reason
 from merr_pipeline.stage import fail, skip
 
+LONGEST_GAP_S = 600.0  # more silence than this is an error of the file
 CANCELLING = -0.3  # correlation of two channels below which their mean loses the sound
 SOUND_GAP_S = 0.05  # a larger jump in the sound's own times is a gap, and is kept as one
 
@@ -106,6 +107,10 @@ def _place(runs: list[_Run], zero_s: float, rate_hz: int, lost: Lost) -> Sound:
     end = max(at + len(samples) for at, samples in placed)
     if end <= 0:
         raise fail(Reason.AUDIO_DECODE_ERROR, "the sound ends before the picture begins")
+    if end > sum(len(samples) for _, samples in placed) + LONGEST_GAP_S * rate_hz:
+        raise fail(
+            Reason.AUDIO_DECODE_ERROR, f"the times of the sound jump by {end / rate_hz:.0f} s"
+        )
     whole = np.zeros(end, np.float32)
     for at, samples in placed:
         inside = samples[max(0, -at) :]
