@@ -9,6 +9,8 @@ import pytest
 from made_clips import write_clip
 from made_faces import bump, make_face, make_probe, make_track, no_face, times
 
+from merr_pipeline.clips.probe import ProbeStage
+from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.schema import Clip, ClipId
 from merr_pipeline.settings import Settings, load_settings
@@ -196,3 +198,26 @@ def test_the_fingerprint_knows_settings_and_templates_not_paths(tmp_path):
 
     assert plain == same
     assert len({plain, other, changed}) == 3
+
+
+@pytest.mark.shared
+def test_on_a_real_clip_the_peak_keeps_off_cuts_and_blinks(shared):
+    path = shared / "clips" / "samplenew_00051251.mp4"  # cuts to another speaker
+    settings = load_settings(
+        overrides=["face.tool=openface", f"face.openface.csv_dir={shared / 'openface'}"]
+    )
+    clip = Clip(ClipId(path.stem), path, path.name, "0" * 64)
+    seen = {}
+    seen["probe"] = ProbeStage(settings).annotate([Work(clip, {})])[0]
+    seen["face"] = FaceStage(settings).annotate([Work(clip, seen)])[0]
+    [row] = MomentStage(settings).annotate([Work(clip, seen)])
+
+    assert row["status"] == "ok"
+    shot = seen["probe"]["shots"][row["shot"]]
+    for peak in row["peaks"]:
+        assert shot["start_frame"] + 2 <= peak["frame_index"] < shot["end_frame"] - 2
+    blink = next(unit for unit in row["action_units"] if unit["au"] == "AU45")
+    assert blink["max"] >= 1.0  # the person does blink
+    assert blink["value_at_peak"] < 1.0
+    assert "faces_in_other_shots" in row["flags"]
+    assert max(picture(row["peak_frame"]).shape) == 448
