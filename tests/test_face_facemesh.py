@@ -120,6 +120,31 @@ def test_two_people_with_a_cut_between_them_are_two_tracks(measure):
     assert row["face_count"] == 1
 
 
+def test_what_was_before_a_cut_does_not_change_what_is_measured_after_it(stage, tmp_path, portrait):
+    """The tracker starts afresh; a lossless codec keeps the pixels after the cut the same."""
+    other = cv2.resize(frames_of("two_people_cut", 60)[-1], portrait.shape[1::-1])
+    rows = []
+    for name, before in (("one", np.roll(other, 60, axis=1)), ("two", np.zeros_like(portrait))):
+        path = write_lossless(tmp_path / f"{name}.mkv", [before] * 12 + [portrait] * 12)
+        work = work_on(path)
+        assert [shot["start_frame"] for shot in work.seen["probe"]["shots"]] == [0, 12]
+        rows.append(stage.annotate([work])[0])
+    assert [len(row["tracks"]) for row in rows] == [2, 1]
+    after = [{**row["tracks"][-1], "track": None} for row in rows]
+    assert after[0] == after[1]
+
+
+def write_lossless(path: Path, pictures: list[np.ndarray]) -> Path:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
 def test_the_same_clip_gives_the_same_row_whatever_came_before(stage, measure):
     _, _, first = measure("smile")
     others = [work_on(SAMPLES / "clips" / f"{n}.mp4") for n in ("two_people_cut", "smile")]

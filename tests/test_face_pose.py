@@ -48,6 +48,11 @@ def test_a_turned_scaled_and_moved_shape_gives_its_rotation(pitch, yaw, roll, sc
     assert fit_rotations(points[None], REFERENCE)[0] == pytest.approx(turn, abs=1e-6)
 
 
+def test_a_mirrored_shape_gives_a_rotation_and_never_a_reflection():
+    mirrored = REFERENCE * [-1, 1, 1]
+    assert np.linalg.det(fit_rotations(mirrored[None], REFERENCE)[0]) == pytest.approx(1)
+
+
 def test_openface_angles_keep_their_meaning():
     angles = np.radians([[10.0, 0, 0], [0, 10, 0], [0, 0, 10]])
 

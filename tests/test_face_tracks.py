@@ -35,6 +35,12 @@ def test_two_people_who_are_seen_in_any_order_keep_their_tracks():
     assert sorted({s.box.x for s in track.sightings} == {100} for track in tracks) == [False, True]
 
 
+def test_of_two_faces_close_together_each_goes_on_with_the_nearer_track():
+    sightings = [seen(0, 100), seen(0, 150), seen(1, 140), seen(1, 105)]
+    tracks = build_tracks(sightings, ONE_SHOT, 0.3)
+    assert [[s.box.x for s in track.sightings] for track in tracks] == [[100, 105], [150, 140]]
+
+
 def test_a_short_gap_is_bridged_and_its_frames_are_left_out():
     tracks = build_tracks([seen(i, 100) for i in (0, 1, 8, 9)], ONE_SHOT, 0.3)
     assert frames_of(tracks) == [[0, 1, 8, 9]]
