@@ -343,24 +343,34 @@ def test_sound_before_the_first_frame_is_cut_off(tmp_path):
     assert sound.duration_s == pytest.approx(0.7, abs=0.003)
 
 
-def test_a_gap_in_the_sound_stays_a_gap(tmp_path):
-    first = write_sound(tmp_path / "tone.wav", sine(1000, 0.3))
-    path = tmp_path / "gap.mkv"
+def sound_with_gap(folder: Path, gap_s: float) -> Path:
+    """0.3 s of a tone, and again ``gap_s`` after its beginning."""
+    first = write_sound(folder / "tone.wav", sine(1000, 0.3))
+    path = folder / "gap.mkv"
     with av.open(first) as source, av.open(path, "w") as target:
         stream = target.add_stream_from_template(source.streams.audio[0])
         packets = [packet for packet in source.demux() if packet.size]
-        for shift in (0, 16_000):  # the same tone again after a second, in samples
+        for shift in (0, round(gap_s * 16_000)):
             for packet in packets:
                 copy = av.Packet(bytes(packet))
                 copy.pts = copy.dts = packet.pts + shift
                 copy.time_base, copy.stream = packet.time_base, stream
                 target.mux(copy)
+    return path
 
-    samples = read_sound(path).samples
+
+def test_a_gap_in_the_sound_stays_a_gap(tmp_path):
+    samples = read_sound(sound_with_gap(tmp_path, 1.0)).samples
 
     assert len(samples) / 16_000 == pytest.approx(1.3, abs=0.01)
     assert np.abs(samples[int(0.35 * 16_000) : int(0.95 * 16_000)]).max() == 0
     assert np.abs(samples[int(1.1 * 16_000) : int(1.2 * 16_000)]).max() > 0.25
+
+
+def test_sound_whose_times_jump_by_hours_is_an_error(tmp_path):
+    path = sound_with_gap(tmp_path, 7200)
+
+    assert why_not(read_sound, path) == (Status.FAILED, Reason.AUDIO_DECODE_ERROR)
 
 
 def test_stereo_is_mixed_by_mean_unless_it_cancels_out(tmp_path):

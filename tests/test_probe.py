@@ -109,10 +109,11 @@ def test_a_picture_is_a_still_without_rate_or_motion(tmp_path):
     assert row["sound_rate_hz"] is None
 
 
-def test_one_frame_with_sound_is_no_still(tmp_path):
+def test_one_frame_with_sound_is_no_still_and_lasts_as_long_as_the_sound(tmp_path):
     row = probe(write_clip(tmp_path / "talk.mkv", {0: 50}, sound=sine(300, 1.0)))
 
     assert row["kind"] == "video"
+    assert row["duration_s"] == row["shots"][0]["end_s"] == pytest.approx(1.0, abs=0.01)
 
 
 def test_probing_twice_gives_the_same_row(tmp_path):

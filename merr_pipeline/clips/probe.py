@@ -63,17 +63,14 @@ class ProbeStage(Stage):
             self._refuse_by_header(container)
             frames = decode_frames(container, "luma")
             watched = self._watch(frames)
-        if frames.broken_frames > len(watched.times_s):
-            raise fail(
-                Reason.DECODE_ERROR,
-                f"{frames.broken_frames} broken, {len(watched.times_s)} good frames",
-            )
-        is_still = len(watched.times_s) == 1 and not facts["has_sound"]
+            header_s = (container.duration or 0) / av.time_base
+        good, broken = len(watched.times_s), frames.broken_frames
+        if broken > good:
+            raise fail(Reason.DECODE_ERROR, f"{broken} broken, {good} good frames")
         return {
-            "kind": "still" if is_still else "video",
             **facts,
-            "broken_frames": frames.broken_frames,
-            **self._measures(watched),
+            "broken_frames": broken,
+            **self._measures(watched, facts["has_sound"], header_s),
         }
 
     def _refuse_by_header(self, container: Any) -> None:
@@ -123,13 +120,18 @@ class ProbeStage(Stage):
             bars=bars or Bars(),
         )
 
-    def _measures(self, watched: Watched) -> Row:
+    def _measures(self, watched: Watched, has_sound: bool, header_s: float) -> Row:
         times_s, count = watched.times_s, len(watched.times_s)
         span_s = float(times_s[-1])
-        duration_s = span_s + (float(np.median(np.diff(times_s))) if count > 1 else 0.0)
+        is_still = count == 1 and not has_sound
+        if count > 1:
+            duration_s = span_s + float(np.median(np.diff(times_s)))
+        else:  # one picture lasts as long as its sound; without sound, no time at all
+            duration_s = 0.0 if is_still else header_s
         picture = inside(watched.small, watched.bars, watched.width, watched.height)
         shots = find_shots(picture, times_s, duration_s, self.settings)
         return {
+            "kind": "still" if is_still else "video",
             "duration_s": duration_s,
             "fps": (count - 1) / span_s if count > 1 else None,
             "width": watched.width,
