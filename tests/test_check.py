@@ -81,7 +81,7 @@ FALSE = [
     ("No face could be measured.", "no evidence says so"),
     ("AU04 reads 3.90 of 5.", "3.90"),
     ("The person frowns at 7.00 s.", "7.00"),
-    ("The head is turned to the right of the picture.", "turned to the right"),
+    ("The head is turned to the right of the picture.", "right: in no evidence"),
     ("The head is lowered.", "lowered"),
     # what the voice does not have
     ("The voice has a low pitch.", "low pitch"),
@@ -117,7 +117,7 @@ FALSE = [
     ('So these clues neither confirm nor contradict the given label "angry".', "does bear on"),
     ("No facial action is typical enough of anger to go by.", "facial actions that go with"),
     ("No emotion can be concluded.", "the clip has a label"),
-    ("Both facial signs point to anger.", "no facial sign was named"),
+    ("Both facial signs point to anger.", "it is not two signs"),
     # never as fact
     ("She frowns.", "gender"),
     ("The man frowns.", "gender"),
@@ -141,10 +141,8 @@ def test_a_false_sentence_is_caught(text, why):
     assert why in told
 
 
-@pytest.mark.parametrize(("text", "why"), FALSE[:40], ids=[text for text, _ in FALSE[:40]])
-def test_one_false_sentence_among_true_ones_is_caught(text, why):
-    if "partner" in why:
-        pytest.skip("an open quotation mark takes the rest with it")
+@pytest.mark.parametrize("text", [text for text, _ in FALSE])
+def test_one_false_sentence_among_true_ones_is_caught(text):
     honest = "In the video, the person shows lowered brows. The voice has a fast tempo. "
 
     result = check(honest + text)

@@ -123,8 +123,7 @@ class _Check:
             wrong = "" if item.meaning == self._label else f"{item.meaning} is not the clip's label"
             return Claim(item.text, "emotion", why=wrong)
         if item.kind == "all_signs":
-            wrong = "" if self._named else "no facial sign was named before"
-            return Claim(item.text, "face", self._ids(self._named), wrong)
+            return self._all_signs(item)
         if item.kind == "forbidden":
             return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
         return Claim(item.text, "unknown", why="in no evidence, and not to be read")
@@ -142,6 +141,14 @@ class _Check:
         if unsure and not hedged:
             wrong = "an unreliable measure is said without a doubt"
         return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
+
+    def _all_signs(self, item: Found) -> Claim:
+        """What "these facial signs" are: all that the text has named so far."""
+        ids = self._ids(self._named)
+        wrong = "" if ids else "no facial sign was named before"
+        if "both" in item.text and len(ids) != 2:
+            wrong = "it is not two signs that were named before"
+        return Claim(item.text, "face", ids, wrong)
 
     def _degree_fits(self, degree: str, unit: Row) -> bool:
         """Only intensities have degrees; a probability or a proxy has none."""
