@@ -241,7 +241,7 @@ TRACK = _struct(
     confidence=pa.list_(_float),
     pitch_deg=pa.list_(_float),  # up positive
     yaw_deg=pa.list_(_float),  # to the viewer's right positive
-    roll_deg=pa.list_(_float),
+    roll_deg=pa.list_(_float),  # clockwise, as the viewer sees it, positive
     action_units=pa.list_(AU_TRACE),
 )
 

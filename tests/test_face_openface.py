@@ -209,6 +209,15 @@ def test_the_name_of_the_clip_goes_before_the_name_of_the_file(annotate):
     assert trace(row["tracks"][0], "AU12") == [2.0]
 
 
+def test_a_clip_id_never_leads_out_of_the_folder(tmp_path):
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "outside.csv").write_text(made_csv([made_row(1)]))
+    tree = load_settings("openface", [f"face.openface.csv_dir={tmp_path / 'csv'}"], {})
+    for clip_id in ("../outside", str(tmp_path / "outside")):
+        clip = Clip(ClipId(clip_id), tmp_path / "clip.mp4", "clip.mp4", "0" * 64)
+        assert FaceStage(tree).facts(clip) == {"openface_csv": None}
+
+
 def test_another_csv_is_another_fact_of_the_clip(tmp_path):
     tree = load_settings("openface", [f"face.openface.csv_dir={tmp_path}"], {})
     clip = Clip(ClipId("clip"), tmp_path / "clip.mp4", "clip.mp4", "0" * 64)

@@ -79,7 +79,7 @@ class OpenFaceCsvs:
         if folder is None:
             return None
         names = (f"{clip.clip_id}.csv", f"{clip.path.stem}.csv")
-        inside = (folder / name for name in names if ".." not in Path(name).parts)
+        inside = (folder / name for name in names if not _leaves(name))
         return next((path for path in inside if path.is_file()), None)
 
     def _where_looked(self, clip: Clip) -> str:
@@ -109,6 +109,11 @@ class OpenFaceCsvs:
         missing = set(self._support.aus) - set(rows.intensities)
         flags = {"au_columns_missing": bool(missing), "no_face_boxes": rows.landmarks is None}
         return [flag for flag, is_so in flags.items() if is_so]
+
+
+def _leaves(name: str) -> bool:
+    """Whether a name made of a clip id would lead out of the folder."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
 
 
 def _check_frames(rows: OpenFaceRows, frame_count: int) -> None:
