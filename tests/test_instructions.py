@@ -1,0 +1,132 @@
+"""Instruction records: which questions a clip gives, and that they are drawn by its id."""
+
+import pytest
+
+from merr_pipeline.dataset.instructions import TASKS, instruction_records, load_questions
+from merr_pipeline.schema import MerrError
+from merr_pipeline.templates import shipped_folder
+
+QUESTIONS = load_questions()
+
+
+def clip_row(**changes: object) -> dict:
+    return {
+        "clip_id": "clip_1",
+        "label": "happy",
+        "label_source": "manifest",
+        "label_space": "merr9",
+        "coarse_caption": "The voice: fast.",
+        "fine_caption": "In the video, the person shows raised cheeks.",
+        "transcript": "Hello.",
+        "media_path": "a/clip_1.mp4",
+        "sha256": "0" * 64,
+        "split": "train",
+        "peak_frame": b"not in a record",
+        **changes,
+    }
+
+
+def tasks_of(**changes: object) -> list[tuple[str, str, str]]:
+    records = instruction_records(clip_row(**changes), QUESTIONS)
+    return [(r["granularity"], r["task"], r["messages"][1]["content"]) for r in records]
+
+
+def test_a_clip_with_a_label_gives_all_four_tasks():
+    assert tasks_of() == [
+        ("coarse", "describe", "The voice: fast."),
+        ("coarse", "emotion", "happy"),
+        ("coarse", "sentiment", "positive"),
+        ("fine", "reason", "In the video, the person shows raised cheeks."),
+    ]
+
+
+def test_an_undecided_clip_is_only_described():
+    assert tasks_of(label=None, label_source=None) == [
+        ("coarse", "describe", "The voice: fast."),
+        ("fine", "describe", "In the video, the person shows raised cheeks."),
+    ]
+
+
+def test_a_label_that_may_be_pleasant_or_not_gives_no_sentiment():
+    assert ("coarse", "sentiment") not in [task[:2] for task in tasks_of(label="surprise")]
+
+
+def test_in_the_sentiment_space_there_is_no_emotion_to_ask_for():
+    tasks = tasks_of(label="negative", label_space="sentiment")
+
+    assert [task[1:] for task in tasks if task[1] in ("emotion", "sentiment")] == [
+        ("sentiment", "negative")
+    ]
+
+
+def test_texts_that_are_missing_give_no_record():
+    assert [t[1] for t in tasks_of(coarse_caption=None, fine_caption=None)] == [
+        "emotion",
+        "sentiment",
+    ]
+    assert tasks_of(label=None, coarse_caption=None, fine_caption=None) == []
+
+
+def test_a_record_has_the_columns_of_the_contract():
+    [first, *_] = instruction_records(clip_row(), QUESTIONS)
+
+    assert set(first) == {
+        *("record_id", "clip_id", "granularity", "task", "messages", "label", "label_source"),
+        *("transcript", "media_path", "sha256", "split"),
+    }
+    assert first["record_id"] == "clip_1:coarse:describe"
+    assert [message["role"] for message in first["messages"]] == ["user", "assistant"]
+
+
+def test_the_question_comes_from_the_pool_of_its_task():
+    for record in instruction_records(clip_row(), QUESTIONS):
+        pool = [q.partition("{labels}")[0] for q in QUESTIONS.pools[record["task"]]]
+        assert any(record["messages"][0]["content"].startswith(begin) for begin in pool)
+
+
+def test_the_emotion_question_lists_the_labels_of_its_space():
+    nine = "happy, sad, angry, surprise, fear, worried, contempt, doubt, neutral"
+
+    [question] = [
+        r["messages"][0]["content"]
+        for r in instruction_records(clip_row(), QUESTIONS)
+        if r["task"] == "emotion"
+    ]
+
+    assert nine in question
+    assert "{" not in question
+
+
+def test_the_same_record_asks_the_same_and_others_ask_otherwise():
+    def ask(clip_id: str) -> tuple[str, ...]:
+        records = instruction_records(clip_row(clip_id=clip_id), QUESTIONS)
+        return tuple(record["messages"][0]["content"] for record in records)
+
+    assert ask("a") == ask("a")
+    asked = {ask(f"clip_{n}")[1] for n in range(60)}
+    assert len(asked) == len(QUESTIONS.pools["emotion"])
+
+
+def test_every_task_has_several_questions_and_no_question_twice():
+    for task in TASKS:
+        pool = QUESTIONS.pools[task]
+        assert len(set(pool)) == len(pool) >= 4
+        assert all(("{labels}" in question) == (task == "emotion") for question in pool)
+
+
+def test_the_answer_to_the_emotion_task_is_one_of_the_labels_offered():
+    for space, labels in QUESTIONS.labels.items():
+        for label in labels:
+            records = instruction_records(clip_row(label=label, label_space=space), QUESTIONS)
+            for record in records:
+                if record["task"] == "emotion":
+                    question, answer = (m["content"] for m in record["messages"])
+                    assert answer in question
+
+
+def test_a_task_without_questions_is_refused(tmp_path):
+    text = (shipped_folder() / "questions.yaml").read_text("utf-8")
+    (tmp_path / "questions.yaml").write_text(text.replace("reason:  #", "reasons:  #"), "utf-8")
+
+    with pytest.raises(MerrError, match="no question for reason"):
+        load_questions(tmp_path)
