@@ -202,6 +202,7 @@ def test_luma_of_any_depth_and_layout_is_bytes(tmp_path, pixel_format):
         ("empty.mp4", b"", Reason.EMPTY_FILE),
         ("words.mp4", b"only words, and nothing else at all\n" * 50, Reason.NOT_MEDIA),
         ("noise.mp4", bytes(range(256)) * 40, Reason.NOT_MEDIA),
+        ("cues.mp4", b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n", Reason.NOT_MEDIA),
         ("list.ffconcat", b"ffconcat version 1.0\nfile other.mp4\n", Reason.NOT_MEDIA),
         ("list.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nother.mp4\n", "not_media"),
     ],
