@@ -109,11 +109,14 @@ def validate(
     clips: Annotated[
         Path | None, typer.Option(help="Input folder; its files are then checked too.")
     ] = None,
+    templates: Annotated[
+        Path | None, typer.Option(help="Your own templates, if the dataset was made with them.")
+    ] = None,
 ) -> None:
     """Prove a finished dataset: checksums, schema, media, splits, grounding of every text."""
     from merr_pipeline.dataset.validate import validate as find_problems
 
-    problems = find_problems(out, clips)
+    problems = find_problems(out, clips, templates)
     for problem in problems:
         console.print(f"[red]problem[/red] {problem}", highlight=False)
     if problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from builds import build
 
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"
@@ -34,3 +35,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real clips are not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def samples_build(tmp_path_factory) -> Path:
+    """One finished build of the samples; to be looked at, never changed."""
+    folder = tmp_path_factory.mktemp("samples")
+    build(folder)
+    return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -10,59 +9,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
+from builds import SAMPLES, build, hashes, made, merr, rows
 
 from merr_pipeline.dataset.validate import validate
 from merr_pipeline.schema import STAGE_SCHEMAS
 
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 TRUTH = {
     path.stem: json.loads(path.read_text("utf-8")) for path in (SAMPLES / "truth").glob("*.json")
 }
 MOVING = sorted(name for name, truth in TRUTH.items() if truth["apex_frame"] is not None)
 
 
-def merr(*arguments: str | Path, code: int = 0) -> str:
-    """Run the command as a user does; its output."""
-    command = [sys.executable, "-m", "merr_pipeline.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
-
-
-def build(out: Path, *more: str, clips: Path = SAMPLES, code: int = 0) -> str:
-    return merr(
-        *("build", clips, "--manifest", clips / "manifest.csv", "--out", out, *more), code=code
-    )
-
-
-def hashes(out: Path) -> dict[str, str]:
-    """sha256 of every file of the dataset."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((out / "dataset").rglob("*"))
-        if path.is_file()
-    }
-
-
-def rows(out: Path, subset: str) -> list[dict[str, Any]]:
-    files = sorted((out / "dataset" / subset).glob("*.parquet"))
-    return [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
-
-
-def made(out: Path) -> dict[str, int]:
-    """Rows that the last run made, by stage."""
-    last = max((out / "runs").glob("*.json"))
-    counts = json.loads(last.read_text())["made"]
-    return {stage: sum(statuses.values()) for stage, statuses in counts.items()}
-
-
 @pytest.fixture(scope="module")
-def out(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("samples")
-    build(folder)
-    return folder
+def out(samples_build) -> Path:
+    return samples_build
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +97,8 @@ def test_the_smile_is_measured_as_a_smile(clips):
     assert units["AU12"]["value_at_peak"] >= 2
     assert units["AU12"]["value_at_peak"] > others["AU12"]["value_at_peak"] + 1
     assert others["AU25"]["value_at_peak"] > units["AU25"]["value_at_peak"]
-    fps = TRUTH["smile"]["fps"]
-    assert units["AU12"]["onset_s"] * fps == pytest.approx(TRUTH["smile"]["onset_frame"], abs=5)
+    onset = units["AU12"]["onset_s"] * TRUTH["smile"]["fps"]
+    assert TRUTH["smile"]["onset_frame"] <= onset < TRUTH["smile"]["apex_frame"] - 3
 
 
 def test_a_clip_without_sound_says_so_and_claims_no_voice(clips):
