@@ -1,4 +1,4 @@
-"""The coarse caption: the pattern of the MERR paper, filled with what was measured, never "none"."""
+"""The coarse caption: the pattern of the MERR paper, filled with what was measured."""
 
 import re
 
@@ -9,6 +9,7 @@ from merr_pipeline.dataset.coarse import coarse_caption, load_coarse_templates
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.fuse.phrases import load_au_phrases
 from merr_pipeline.schema import MerrError
+from merr_pipeline.templates import shipped_folder
 
 TEMPLATES = load_coarse_templates()
 POOLS = load_au_phrases(load_action_units()).merr
@@ -36,10 +37,8 @@ def test_a_full_caption_follows_the_papers_pattern():
 def test_what_is_missing_is_left_out():
     assert caption_of(None, says="Hm.") == (None, 'Saying: "Hm."')
     assert caption_of(None, tone=tone_row())[1] == "The voice: raised pitch; fast tempo."
-    assert re.fullmatch(
-        r"The person's expression and actions include [\w\s-]+\.",
-        caption_of({"AU04": 2.0})[1] or "",
-    )
+    expression, caption = caption_of({"AU04": 2.0})
+    assert caption == f"The person's expression and actions include {expression}."
 
 
 def test_of_a_clip_that_shows_nothing_there_is_no_caption():
@@ -69,9 +68,9 @@ def test_the_same_phrase_is_said_once():
     same = TEMPLATES.phrases.model_copy(update={"merr": dict.fromkeys(POOLS, ("a tense face",))})
     templates = type(TEMPLATES)(TEMPLATES.sentences, same, TEMPLATES.rules, TEMPLATES.sha256)
 
-    assert (
-        coarse_caption(clip_rows({"AU04": 2.0, "AU07": 2.0}), "0", templates)[0] == "a tense face"
-    )
+    rows = clip_rows({"AU04": 2.0, "AU07": 2.0})
+
+    assert coarse_caption(rows, "0", templates)[0] == "a tense face"
 
 
 def test_the_hash_of_the_clip_chooses_among_synonyms():
@@ -93,8 +92,6 @@ def test_no_phrase_names_an_emotion_or_ends_like_a_sentence():
 
 
 def test_every_emotion_relevant_unit_has_phrases(tmp_path):
-    from merr_pipeline.templates import shipped_folder
-
     text = (shipped_folder() / "au_phrases.yaml").read_text("utf-8")
     (tmp_path / "au_phrases.yaml").write_text(text.replace("  AU28:", "  AU43:"), "utf-8")
 
@@ -103,8 +100,6 @@ def test_every_emotion_relevant_unit_has_phrases(tmp_path):
 
 
 def test_the_hash_of_the_templates_changes_with_them(tmp_path):
-    from merr_pipeline.templates import shipped_folder
-
     text = (shipped_folder() / "coarse_caption.yaml").read_text("utf-8")
     (tmp_path / "coarse_caption.yaml").write_text(text.replace("Saying", "Words"), "utf-8")
 

@@ -11,7 +11,8 @@ from made_evidence import FACEMESH, OPENFACE, clip_rows, missing, tone_row, word
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
 from merr_pipeline.fuse.check import check_text
-from merr_pipeline.fuse.composer import Composer, Composition, Label
+from merr_pipeline.fuse.composer import Composer, Composition
+from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import collect_evidence
 from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.fuse.lexicon import load_lexicon

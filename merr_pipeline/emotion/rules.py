@@ -133,6 +133,10 @@ class Rules(_Entry):
         ]
         return sorted(found, key=lambda code: (-seen[code].value, code))
 
+    def knows(self, label: str) -> bool:
+        """Whether there is a rule for what a face of this label looks like."""
+        return label == self.neutral.label or bool(self.support(label))
+
     def support(self, label: str) -> frozenset[str]:
         """Action Units that speak for a label; none for one without a rule."""
         rule = self.labels.get(label)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
 from merr_pipeline.fuse.check import check_text
-from merr_pipeline.fuse.composer import Composer, Label
+from merr_pipeline.fuse.composer import Composer
+from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import collect_evidence
 from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.fuse.phrases import load_au_phrases
