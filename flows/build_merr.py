@@ -64,6 +64,14 @@ class BuildRequest(BaseModel):
         return Request(**own, overrides=tuple(overrides))
 
 
+class SomeClipsFailed(Exception):  # noqa: N818 - the name of the state, too
+    """The dataset is published, and some clips are not in it because they failed."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__(headline(summary))
+        self.summary = summary
+
+
 RUNNER: Any = ThreadPoolTaskRunner()
 """Threads, since a task only waits for a worker process of the engine (process tasks cost 12 x)."""
 
@@ -84,7 +92,8 @@ def build_merr(request: BuildRequest) -> Summary | State[Any]:
     print_summary(summary, build.request, console)
     create_table_artifact(table_of(summary), key="build-merr-stages", description=headline(summary))
     if summary.exit_code:
-        return Failed(name="SomeClipsFailed", message=headline(summary), data=summary)
+        failure = SomeClipsFailed(summary)
+        return Failed(name="SomeClipsFailed", message=str(failure), data=failure)
     return summary
 
 

@@ -44,7 +44,7 @@ def run(
     """Build a MERR dataset by the Prefect flow build-merr, in this process."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    from flows.build_merr import BuildRequest, build_merr
+    from flows.build_merr import BuildRequest, SomeClipsFailed, build_merr
 
     request = BuildRequest(
         clips=clips,
@@ -58,6 +58,8 @@ def run(
         rehash=rehash,
     )
     result: object = build_merr(request, return_state=True).result(raise_on_failure=False)
+    if isinstance(result, SomeClipsFailed):
+        result = result.summary  # it is printed already
     if isinstance(result, Exception):
         raise result
     assert isinstance(result, Summary)

@@ -18,6 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
+import cv2
+
 from merr_pipeline.pipeline import BatchReport, Outcome, Pipeline, State
 from merr_pipeline.schema import Clip, MerrError
 
@@ -135,6 +137,7 @@ _pipeline: Pipeline | None = None
 def _prepare(open_pipeline: Callable[[], Pipeline]) -> None:
     global _open_pipeline
     _open_pipeline = open_pipeline
+    cv2.setNumThreads(1)  # it has threads of its own, which spin
 
 
 def _run(states: list[State], marks: object) -> BatchReport:
