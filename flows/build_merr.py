@@ -12,6 +12,7 @@ does; ``prefect.yaml`` deploys it::
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -30,8 +31,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from merr_pipeline.build import Build, Request, Summary, open_build
+from merr_pipeline.build import Build, Summary, open_build
 from merr_pipeline.pipeline import BatchReport
+from merr_pipeline.request import Request
 from merr_pipeline.running import print_plan, print_summary
 from merr_pipeline.schema import Status
 
@@ -52,6 +54,12 @@ class BuildRequest(BaseModel):
     batch_size: int | None = Field(None, ge=1, le=4096, description="Most clips of a batch.")
     retry: bool = Field(False, description="Try all failed clips again.")
     rehash: bool = Field(False, description="Read every file anew, trust no date.")
+
+    @classmethod
+    def of(cls, request: Request) -> BuildRequest:
+        """The parameters that ask for the same as the command line does."""
+        given = asdict(request) | {"overrides": list(request.overrides)}
+        return cls.model_validate(given)
 
     def for_build(self) -> Request:
         """The same in the core's words."""

@@ -11,13 +11,12 @@ Exit codes as of ``merr build``: 0 all done, 1 some clips failed, 2 could not ru
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from merr_pipeline.build import Summary
-from merr_pipeline.cli import Clips, Manifest, Mapping, Out, Overrides, Preset, Profile, guarded
+from merr_pipeline.cli import build_command, guarded
+from merr_pipeline.request import Request
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -30,34 +29,15 @@ QUIET = {
 """Read by prefect when it is first imported; what the user has set stays."""
 
 
-def run(
-    clips: Clips,
-    out: Out = Path("data/merr"),
-    manifest: Manifest = None,
-    mapping: Mapping = "",
-    preset: Preset = "",
-    profile: Profile = "embedded",
-    overrides: Overrides = None,
-    retry: Annotated[bool, typer.Option(help="Try all failed clips again.")] = False,
-    rehash: Annotated[bool, typer.Option(help="Read every file anew, trust no date.")] = False,
-) -> int:
-    """Build a MERR dataset by the Prefect flow build-merr, in this process."""
+def run_flow(request: Request) -> int:
+    """Run the flow to its end; its exit code."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from flows.build_merr import BuildRequest, SomeClipsFailed, build_merr
 
-    request = BuildRequest(
-        clips=clips,
-        out=out,
-        manifest=manifest,
-        mapping=mapping,
-        preset=preset,
-        profile=profile,
-        overrides=overrides or [],
-        retry=retry,
-        rehash=rehash,
+    result: object = build_merr(BuildRequest.of(request), return_state=True).result(
+        raise_on_failure=False
     )
-    result: object = build_merr(request, return_state=True).result(raise_on_failure=False)
     if isinstance(result, SomeClipsFailed):
         result = result.summary  # it is printed already
     if isinstance(result, Exception):
@@ -68,5 +48,5 @@ def run(
 
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(run)
+    app.command()(build_command(run_flow))
     raise SystemExit(guarded(lambda: app(standalone_mode=False)))

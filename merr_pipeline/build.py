@@ -27,25 +27,11 @@ from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.files import write_atomically
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages
+from merr_pipeline.request import Request
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Status
 from merr_pipeline.settings import Settings, load_settings
 
 EXIT_DONE, EXIT_SOME_FAILED = 0, 1
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for, as the command line and the flow's parameters say it."""
-
-    clips: Path  # the folder that holds the clips
-    out: Path = Path("data/merr")
-    manifest: Path | None = None
-    mapping: str = ""  # --map
-    preset: str = ""
-    profile: str = "embedded"
-    overrides: tuple[str, ...] = ()  # --set
-    retry: bool = False
-    rehash: bool = False
 
 
 class Build:

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from merr_pipeline import __version__
+from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 
 EXIT_COULD_NOT_RUN = 2
@@ -47,34 +48,37 @@ Overrides = Annotated[
 ]
 
 
-@app.command()
-def build(
-    clips: Clips,
-    out: Out = Path("data/merr"),
-    manifest: Manifest = None,
-    mapping: Mapping = "",
-    preset: Preset = "",
-    profile: Profile = "embedded",
-    overrides: Overrides = None,
-    retry: Annotated[bool, typer.Option(help="Try all failed clips again.")] = False,
-    rehash: Annotated[bool, typer.Option(help="Read every file anew, trust no date.")] = False,
-) -> None:
-    """Turn a folder of clips into a MERR dataset; a rerun does only what is missing."""
-    from merr_pipeline.build import Request
+def build_command(run: Callable[[Request], int]) -> Callable[..., None]:
+    """The command line of a build, for whatever runs it; its exit code is what ``run`` returns."""
+
+    def build(
+        clips: Clips,
+        out: Out = Path("data/merr"),
+        manifest: Manifest = None,
+        mapping: Mapping = "",
+        preset: Preset = "",
+        profile: Profile = "embedded",
+        overrides: Overrides = None,
+        retry: Annotated[bool, typer.Option(help="Try all failed clips again.")] = False,
+        rehash: Annotated[bool, typer.Option(help="Read every file anew, trust no date.")] = False,
+    ) -> None:
+        """Turn a folder of clips into a MERR dataset; a rerun does only what is missing."""
+        chosen = tuple(overrides or ())
+        request = Request(
+            clips, out, manifest, mapping, preset, profile, chosen, retry=retry, rehash=rehash
+        )
+        raise typer.Exit(run(request))
+
+    return build
+
+
+def _build_here(request: Request) -> int:
     from merr_pipeline.running import run_build
 
-    request = Request(
-        clips=clips,
-        out=out,
-        manifest=manifest,
-        mapping=mapping,
-        preset=preset,
-        profile=profile,
-        overrides=tuple(overrides or ()),
-        retry=retry,
-        rehash=rehash,
-    )
-    raise typer.Exit(run_build(request, console).exit_code)
+    return run_build(request, console).exit_code
+
+
+app.command("build")(build_command(_build_here))
 
 
 @app.command()
@@ -88,19 +92,12 @@ def status(
     overrides: Overrides = None,
 ) -> None:
     """Say what a build with these arguments would have to do; changes nothing."""
-    from merr_pipeline.build import Request, look_at
+    from merr_pipeline.build import look_at
     from merr_pipeline.running import print_state
 
-    request = Request(
-        clips=clips,
-        out=out,
-        manifest=manifest,
-        mapping=mapping,
-        preset=preset,
-        profile=profile,
-        overrides=tuple(overrides or ()),
-    )
-    print_state(look_at(request), console)
+    chosen = tuple(overrides or ())
+    view = look_at(Request(clips, out, manifest, mapping, preset, profile, chosen))
+    print_state(view, console)
 
 
 @app.command()

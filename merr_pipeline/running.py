@@ -16,8 +16,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from merr_pipeline.build import Build, Request, Summary, View, open_build
+from merr_pipeline.build import Build, Summary, View, open_build
 from merr_pipeline.pipeline import BatchReport, State
+from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
 
 
