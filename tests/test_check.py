@@ -24,7 +24,7 @@ ANGRY = clip_rows(
     tone=tone_row("high"),
     says="Go away, I do not want you here!",
     facts=FACTS,
-    yaw_deg=-40.0,
+    yaw_deg=-30.0,
     label="angry",
 )
 

@@ -55,6 +55,10 @@ def test_values_of_low_reliability_are_not_stated():
     assert caption_of({"AU10": 4.0, "AU14": 4.0}) == (None, None)
 
 
+def test_of_a_turned_face_nothing_is_stated():
+    assert caption_of({"AU12": 3.0}, yaw_deg=50.0) == (None, None)
+
+
 def test_only_the_strongest_four_are_named_strongest_first():
     units = {"AU04": 5.0, "AU07": 4.0, "AU09": 3.0, "AU17": 2.0, "AU12": 1.0}
 

@@ -146,9 +146,19 @@ def test_slight_signs_leave_room_for_neutral_and_full_ones_do_not():
 def test_what_a_proxy_tool_cannot_see_is_no_conflict():
     made = compose(clip_rows({}, tool="facemesh", scale="proxy_0_5", label="angry"))
 
-    assert "Not all facial actions that are typical of anger could be measured here." in made.text
+    assert (
+        "Not all facial actions that are typical of anger could be measured well here." in made.text
+    )
     assert made.conflicts == []
     assert 'neither confirm nor contradict the given label "angry"' in made.text
+
+
+def test_a_turned_face_contradicts_nothing_and_shows_little_for_sure():
+    made = compose(clip_rows({"AU15": 3.0}, yaw_deg=45.0, label="surprise"))
+
+    assert re.search(r"seems to show (lip corners )?strongly", made.text)
+    assert "typical of surprise could be measured well here" in made.text
+    assert made.conflicts == []
 
 
 def test_a_label_without_a_rule_is_left_open():
@@ -283,7 +293,7 @@ def clips(draw: st.DrawFn) -> dict:
         tool=tool,
         scale=scale,
         peak=draw(st.sampled_from(["clear", "weak", "none"])),
-        yaw_deg=draw(st.sampled_from([0.0, 30.0, -30.0])),
+        yaw_deg=draw(st.sampled_from([0.0, 30.0, -50.0])),
         pitch_deg=draw(st.sampled_from([0.0, 25.0, -25.0])),
         tone=draw(st.none() | tones()),
         facts=draw(scenes()),

@@ -6,7 +6,7 @@ import pytest
 
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.labels import LabelStage, load_label_space
-from merr_pipeline.emotion.rules import SeenUnit, load_rules, seen_units
+from merr_pipeline.emotion.rules import SeenUnit, load_rules
 from merr_pipeline.schema import LABEL, Clip, ClipId, MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work
@@ -174,7 +174,16 @@ def test_an_unseen_unit_is_unknown_and_not_absent():
 
 
 def test_a_null_value_is_no_zero():
-    assert "AU12" not in seen_units(moment_row({"AU12": None}))
+    rules = load_rules(load_action_units())
+
+    assert "AU12" not in rules.seen(moment_row({"AU12": None}))
+
+
+def test_on_a_turned_face_nothing_is_reliable():
+    rules = load_rules(load_action_units())
+
+    for yaw_deg, reliability in ((30.0, "moderate"), (40.0, "low"), (-40.0, "low")):
+        assert rules.seen(moment_row({}, yaw_deg))["AU12"].reliability == reliability
 
 
 def test_a_space_that_does_not_exist_is_named_with_those_that_do():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from merr_pipeline.emotion.facs import load_action_units
-from merr_pipeline.emotion.rules import Rules, load_rules, seen_units
+from merr_pipeline.emotion.rules import Rules, load_rules
 from merr_pipeline.fuse.evidence import is_ok, plain_quotation
 from merr_pipeline.fuse.phrases import AuPhrases, capitalised, listed, load_au_phrases
 from merr_pipeline.schema import Row
@@ -37,7 +37,7 @@ def load_coarse_templates(templates: Path | None = None) -> CoarseTemplates:
     table = load_action_units(templates)
     caption = load_template(TEMPLATE, templates)
     phrases, rules = load_au_phrases(table, templates), load_rules(table, templates)
-    sha256 = digest([caption.sha256, phrases.sha256, table.sha256])
+    sha256 = digest([caption.sha256, phrases.sha256, rules.sha256, table.sha256])
     return CoarseTemplates(caption.data, phrases, rules, sha256)
 
 
@@ -74,7 +74,7 @@ def visual_expression(
     """The strongest active Action Units in words, or None: ``"furrowed brows and parted lips"``."""
     if not (is_ok(rows, "face") and is_ok(rows, "moment")):
         return None
-    seen = seen_units(rows["moment"])
+    seen = templates.rules.seen(rows["moment"])
     active = templates.rules.active(seen, rows["face"]["au_scale"])
     trusted = [code for code in active if seen[code].reliability != "low"]
     strongest = trusted[: templates.sentences["max_phrases"]]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from merr_pipeline.emotion.facs import load_action_units
-from merr_pipeline.emotion.rules import Rules, load_rules, seen_units
+from merr_pipeline.emotion.rules import Rules, load_rules
 from merr_pipeline.schema import LABEL, Clip, MerrError, Reason, Row
 from merr_pipeline.settings import LabelSettings, Settings
 from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail, rounded, skip
@@ -135,7 +135,7 @@ class LabelStage(Stage):
             return {}
         scale = work.seen["face"]["au_scale"]
         best: dict[str, float] = {}
-        for name, score in self._rules.scores(seen_units(work.seen["moment"]), scale).items():
+        for name, score in self._rules.scores(self._rules.seen(work.seen["moment"]), scale).items():
             label = self._space.find(name)
             if label is not None:
                 best[label] = max(best.get(label, 0.0), rounded(score))
@@ -161,7 +161,7 @@ class LabelStage(Stage):
         """
         if self._space.find(self._rules.neutral.label) == label:
             return True
-        seen = seen_units(work.seen["moment"])
+        seen = self._rules.seen(work.seen["moment"])
         active = self._rules.active(seen, work.seen["face"]["au_scale"])
         trusted = {code for code in active if seen[code].reliability != "low"}
         return any(
@@ -186,16 +186,9 @@ class LabelStage(Stage):
 
 
 def face_is_well_seen(rules: Rules, moment: Row) -> bool:
-    """Whether the face was in view long enough, and towards the camera, for rules to decide.
-
-    A pose that the tool does not give counts as unknown and stands in nobody's way.
-    """
-    limits, pose = rules.decision, moment["head_pose"] or {}
-    return (
-        (moment["face_coverage"] or 0.0) >= limits.min_face_coverage
-        and abs(pose.get("yaw_deg") or 0.0) <= limits.max_yaw_deg
-        and abs(pose.get("pitch_deg") or 0.0) <= limits.max_pitch_deg
-    )
+    """Whether the face was in view long enough, and towards the camera, for rules to decide."""
+    covered = (moment["face_coverage"] or 0.0) >= rules.decision.min_face_coverage
+    return covered and rules.decision.faces_camera(moment["head_pose"])
 
 
 def _as_rows(given: str | None, from_rules: Mapping[str, float]) -> list[Row]:

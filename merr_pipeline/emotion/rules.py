@@ -34,18 +34,6 @@ Seen = Mapping[str, SeenUnit]
 """By code. An Action Unit that is not in it is unknown, not absent."""
 
 
-def seen_units(moment: Row) -> dict[str, SeenUnit]:
-    """What a ``moment`` row says of the main person's face at the peak, by code.
-
-    An Action Unit without a value there was not seen.
-    """
-    return {
-        unit["au"]: SeenUnit(unit["value_at_peak"], unit["reliability"])
-        for unit in moment.get("action_units") or []
-        if unit["value_at_peak"] is not None
-    }
-
-
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,6 +64,15 @@ class Decision(_Entry):
     max_yaw_deg: float
     max_pitch_deg: float
     min_face_coverage: float
+
+    def faces_camera(self, head_pose: Row | None) -> bool:
+        """Whether the head is turned and tilted so little that Action Units can be trusted.
+
+        An angle that the tool does not give counts as unknown and stands in nobody's way.
+        """
+        pose: Row = head_pose or {}
+        yaw, pitch = (float(pose.get(name) or 0) for name in ("yaw_deg", "pitch_deg"))
+        return abs(yaw) <= self.max_yaw_deg and abs(pitch) <= self.max_pitch_deg
 
 
 class Pattern(_Entry):
@@ -117,6 +114,19 @@ class Rules(_Entry):
     neutral: NeutralRule
     table: ActionUnitTable
     sha256: str
+
+    def seen(self, moment: Row) -> dict[str, SeenUnit]:
+        """What a ``moment`` row says of the main person's face at the peak, by code.
+
+        An Action Unit without a value there was not seen. On a face that is turned away from the
+        camera every value is of low reliability.
+        """
+        turned = not self.decision.faces_camera(moment["head_pose"])
+        return {
+            unit["au"]: SeenUnit(unit["value_at_peak"], "low" if turned else unit["reliability"])
+            for unit in moment["action_units"] or []
+            if unit["value_at_peak"] is not None
+        }
 
     def scores(self, seen: Seen, scale: str) -> dict[str, float]:
         """The score of every label that has one over 0, in the order of the file, neutral last."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from merr_pipeline.fuse.draft import Draft, Part, is_sure
 from merr_pipeline.fuse.evidence import Item, Kind
-from merr_pipeline.fuse.reading import Bearing, Reading
+from merr_pipeline.fuse.reading import Bearing, Reading, Verdict
 
 
 def argue(draft: Draft) -> Iterator[Part]:
@@ -20,7 +20,8 @@ def argue(draft: Draft) -> Iterator[Part]:
     if signs_for:
         yield _support(draft, signs_for, voice_for)
     elif still_for:
-        text = draft.read("still_supports") + _and_the_voice(draft, still_for, voice_for)
+        name = "still_supports" if all(map(is_sure, still_for)) else "still_may_support"
+        text = draft.read(name) + _and_the_voice(draft, still_for, voice_for)
         yield Part(f"{text}.", (*still_for, *voice_for), 8)
     else:
         if draft.signs or still:
@@ -41,7 +42,9 @@ def conclude(draft: Draft) -> Part:
         return Part(draft.say("end", pools.undecided), (), 10)
     by_verdict = pools.manifest if draft.label.source == "manifest" else pools.au_rules
     emotion = draft.wording.emotion(reading.label)
-    text = draft.say("end", by_verdict[reading.verdict], label=reading.label, emotion=emotion)
+    alone = len(reading.of(draft.items, Bearing.SUPPORTS)) == 1
+    name = "fits_alone" if alone and reading.verdict == Verdict.FITS else reading.verdict
+    text = draft.say("end", by_verdict[name], label=reading.label, emotion=emotion)
     return Part(text, (), 10)
 
 
@@ -66,7 +69,9 @@ def _no_support(draft: Draft, reading: Reading) -> Part:
     if not draft.rules.knows(reading.label):
         return Part(f"{draft.read('no_rule')}.", items, 5)
     if reading.blind:
-        return Part(f"{draft.read('not_seen')}.", tuple(draft.missing("unseen_units")), 5)
+        return Part(
+            f"{draft.read('not_seen')}.", tuple(draft.missing("unseen_units", "turned_face")), 5
+        )
     return Part(f"{draft.read('no_support')}.", items, 8, is_conflict=True)
 
 

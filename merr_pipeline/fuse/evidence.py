@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from merr_pipeline.emotion.facs import ActionUnitTable
-from merr_pipeline.emotion.rules import Rules, Seen, seen_units
+from merr_pipeline.emotion.rules import Rules, Seen
 from merr_pipeline.fuse.wording import FineText
 from merr_pipeline.schema import Row, Status
 
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     AROUSAL = "arousal"  # word: e.g. "very high"
     WORDS = "words"  # word: the quotation
     SCENE = "scene"  # key: the fact, e.g. "light"; word: e.g. "dim"
-    MISSING = "missing"  # key: the stage, or "unseen_units"
+    MISSING = "missing"  # key: the stage, "unseen_units" or "turned_face"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
         *_voice_items(rows),
         *_words_items(rows),
         *_scene_items(rows, wording),
-        *_missing_items(rows, rules.table, wording),
+        *_missing_items(rows, rules, wording),
     ]
     return [replace(item, id=f"E{number}") for number, item in enumerate(items, start=1)]
 
@@ -79,7 +79,7 @@ def _face_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
     if not (is_ok(rows, "face") and is_ok(rows, "moment")):
         return
     moment, scale = rows["moment"], rows["face"]["au_scale"]
-    seen = seen_units(moment)
+    seen = rules.seen(moment)
     active = rules.active(seen, scale)
     yield from (_action_unit(code, seen, scale, moment, rules.table) for code in active)
     relevant = sorted(code for code in seen if rules.table.units[code].emotion_relevant)
@@ -214,20 +214,23 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
             yield Item(Kind.SCENE, "scene", key, f"{key.replace('_', ' ')}: {word}", word)
 
 
-def _missing_items(rows: Rows, table: ActionUnitTable, wording: FineText) -> Iterator[Item]:
+def _missing_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
     for stage, name in wording.missing.stages.items():
         if stage in rows and not is_ok(rows, stage):
             reason = rows[stage]["reason"]
             told = wording.missing.reasons.get(reason, str(reason).replace("_", " "))
             yield Item(Kind.MISSING, "missing", stage, f"no {name}: {told}", str(reason))
     if is_ok(rows, "face") and is_ok(rows, "moment"):
-        seen = seen_units(rows["moment"])
-        relevant = [code for code, unit in table.units.items() if unit.emotion_relevant]
+        seen = rules.seen(rows["moment"])
+        relevant = [code for code, unit in rules.table.units.items() if unit.emotion_relevant]
         if unseen := [code for code in relevant if code not in seen]:
             tool = rows["face"]["face_tool"]
             codes = ", ".join(unseen)
             text = f"not measured by the face tool {tool} here: {codes}"
             yield Item(Kind.MISSING, "missing", "unseen_units", text, codes)
+        if seen and not rules.decision.faces_camera(rows["moment"]["head_pose"]):
+            text = "no sure facial values: the head is turned or tilted too far"
+            yield Item(Kind.MISSING, "missing", "turned_face", text)
 
 
 def _at(time_s: float | None) -> str:

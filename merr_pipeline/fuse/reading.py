@@ -93,8 +93,11 @@ def _arousal_bearing(item: Item, label: str, rules: Rules) -> Bearing:
 def _is_blind(items: Sequence[Item], label: str, rules: Rules) -> bool:
     """Whether the face tool might well have missed what would speak for the label.
 
-    It might when most of that could not be measured, or some of it on a scale of proxies.
+    It might on a turned face, and when most of that could not be measured, or some of it on a scale
+    of proxies.
     """
+    if any(item.key == "turned_face" for item in items):
+        return True
     typical = frozenset(rules.neutral.aus) if label == rules.neutral.label else rules.support(label)
     unseen = {
         code for item in items if item.key == "unseen_units" for code in item.word.split(", ")

@@ -100,7 +100,10 @@ class VoiceWords(_Entry):
 
 
 class Conclusions(_Entry):
-    """The last sentence, by label source and by how the clues bear on the label."""
+    """The last sentence, by label source and by how the clues bear on the label.
+
+    The keys are those of `reading.Verdict`, and ``fits_alone`` where a single clue fits it.
+    """
 
     manifest: dict[str, Pool]
     au_rules: dict[str, Pool]
