@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from merr_pipeline.emotion.facs import load_action_units
@@ -216,3 +217,18 @@ def test_the_fingerprint_changes_with_rules_and_settings():
     assert print_of() != print_of("label.min_margin=0.2")
     assert print_of() != print_of("label.space=basic7")
     assert print_of() == print_of("engine.workers=3")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("clip", "label"), [("sample_00005854", "angry"), ("sample_00004136", "neutral")]
+)
+def test_real_openface_values_lead_to_the_label_that_is_to_be_seen(shared, clip, label):
+    table = pd.read_csv(shared / "openface" / f"{clip}.csv", skipinitialspace=True)
+    seen_well = table[(table["success"] == 1) & (table["confidence"] >= 0.8)]
+    values = seen_well[[f"{code}_r" for code in OPENFACE]].rename(columns=lambda name: name[:4])
+    peak = values.loc[values.sum(axis=1).idxmax()].to_dict()
+
+    row = row_of(None, peak)
+
+    assert (row["label"], row["label_source"]) == (label, "au_rules")
