@@ -161,6 +161,13 @@ def test_a_turned_face_contradicts_nothing_and_shows_little_for_sure():
     assert made.conflicts == []
 
 
+def test_one_unreliable_sign_fits_a_label_only_in_part():
+    made = compose(clip_rows({"AU14": 2.5}, label="happy"))
+
+    assert "may " in made.text
+    assert 'given label "happy" only in part' in made.text
+
+
 def test_a_label_without_a_rule_is_left_open():
     assert "No facial action is typical enough of doubt" in text_of({"AU25": 2.0}, label="doubt")
 

@@ -209,21 +209,26 @@ class _Check:
         return bool(expected) and (self._known.arousal_level in expected) == (way == "for")
 
     def _clues(self, way: str) -> tuple[bool, bool]:
-        """Whether the face, and whether the voice, bears on the label in this way."""
+        """Whether the face, and whether the voice, bears on the label in this way.
+
+        What is measured badly may support a label, and contradicts none. Mouth actions of someone
+        who speaks count for nothing.
+        """
         if self._label is None:
             return False, False
-        speech = {c for c, u in self._rules.table.units.items() if u.moved_by_speech}
-        codes = set(self._known.units) - (speech if self._known.speaks else set())
-        face = any(self._bears(code, self._label, way) for code in codes)
-        if self._known.still and way == "for" and self._label == self._rules.neutral.label:
+        known, units = self._known, self._rules.table.units
+        counted = [
+            code
+            for code, row in known.units.items()
+            if not (known.speaks and units[code].moved_by_speech)
+            and (way == "for" or row["reliability"] != "low")
+        ]
+        face = any(self._bears(code, self._label, way) for code in counted)
+        if known.still and way == "for" and self._label == self._rules.neutral.label:
             face = True
-        level = self._known.arousal_level
-        unsure = self._known.arousal is None or self._known.arousal["reliability"] == "low"
-        voice = level in ("low", "high") and self._voice_bears(self._label, way)
-        voice = voice and not (
-            unsure and way == "against"
-        )  # what is hard to hear contradicts nothing
-        return face, voice
+        hearable = known.arousal and (way == "for" or known.arousal["reliability"] != "low")
+        voice = bool(hearable) and known.arousal_level in ("low", "high")
+        return face, voice and self._voice_bears(self._label, way)
 
     def _wrong_conclusion(self, holds: str) -> str:
         if holds == "still_face":

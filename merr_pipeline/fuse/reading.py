@@ -109,12 +109,14 @@ def _is_blind(items: Sequence[Item], label: str, rules: Rules) -> bool:
 def _verdict(items: Sequence[Item], bearings: dict[str, Bearing], blind: bool) -> Verdict:
     """From single clues to the whole.
 
-    A face that could support the label and does not counts against it. A voice alone never fits
-    one label in full, for its arousal goes with several.
+    A face that could support the label and does not counts against it. What is measured badly
+    neither fits a label in full nor contradicts it; nor does a voice fit one alone, for its arousal
+    goes with several.
     """
     face = [item for item in items if item.kind in (Kind.ACTION_UNIT, Kind.STILL_FACE)]
-    face_supports = any(bearings[item.id] == Bearing.SUPPORTS for item in face)
-    against = Bearing.AGAINST in bearings.values()
+    reliable = {item.id for item in items if item.reliability != "low"}
+    fits = any(bearings[i.id] == Bearing.SUPPORTS and i.id in reliable for i in face)
+    against = any(b == Bearing.AGAINST and name in reliable for name, b in bearings.items())
     if Bearing.SUPPORTS in bearings.values():
-        return Verdict.FITS if face_supports and not against else Verdict.PARTLY
+        return Verdict.FITS if fits and not against else Verdict.PARTLY
     return Verdict.CONTRADICTS if against or (face and not blind) else Verdict.OPEN
