@@ -91,7 +91,7 @@ def build_merr(request: BuildRequest) -> Summary | State[Any]:
     Raises:
         MerrError: the build cannot start.
     """
-    console = Console()
+    console = Console(soft_wrap=True)
     with open_build(request.for_build()) as build:
         print_plan(build, console)
         if build.pending:

@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 tools = typer.Typer(help="The face tools, each in an environment of its own.", no_args_is_help=True)
 app.add_typer(tools, name="tools")
-console = Console()
+console = Console(soft_wrap=True)  # lines in a log stay whole
 
 Clips = Annotated[Path, typer.Argument(help="Folder that holds the clips (searched through).")]
 Out = Annotated[Path, typer.Option(help="Output folder.")]
@@ -208,7 +208,9 @@ def guarded(run: Callable[[], object]) -> int:
         result = run()
         return result if isinstance(result, int) else 0
     except MerrError as error:
-        Console(stderr=True).print(f"merr: {error}", style="red", highlight=False, markup=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"merr: {error}", style="red", highlight=False, markup=False
+        )
     except (KeyboardInterrupt, typer.Abort):
         Console(stderr=True).print("stopped; what was finished is kept, run it again to go on")
         return 130

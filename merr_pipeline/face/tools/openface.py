@@ -78,14 +78,13 @@ class OpenFaceCsvs:
         folder = self._settings.csv_dir
         if folder is None:
             return None
-        names = (f"{clip.clip_id}.csv", f"{clip.path.stem}.csv")
-        inside = (folder / name for name in names if not _leaves(name))
+        inside = (folder / name for name in _names(clip) if not _leaves(name))
         return next((path for path in inside if path.is_file()), None)
 
     def _where_looked(self, clip: Clip) -> str:
         if self._settings.csv_dir is None:
             return "face.openface.csv_dir is not set; give the folder that holds OpenFace's CSVs"
-        return f"no {clip.clip_id}.csv and no {clip.path.stem}.csv in face.openface.csv_dir"
+        return f"no {' and no '.join(_names(clip))} in face.openface.csv_dir"
 
     def _seen(self, rows: OpenFaceRows, frame_count: int) -> NDArray[np.bool_]:
         """Which rows show a face: a fit that OpenFace calls good and is sure enough of."""
@@ -109,6 +108,11 @@ class OpenFaceCsvs:
         missing = set(self._support.aus) - set(rows.intensities)
         flags = {"au_columns_missing": bool(missing), "no_face_boxes": rows.landmarks is None}
         return [flag for flag, is_so in flags.items() if is_so]
+
+
+def _names(clip: Clip) -> list[str]:
+    """What the CSV of a clip may be called, the more telling name first."""
+    return list(dict.fromkeys([f"{clip.clip_id}.csv", f"{clip.path.stem}.csv"]))
 
 
 def _leaves(name: str) -> bool:
