@@ -1,0 +1,1 @@
+"""What is heard: the voice, the words, the tone."""
