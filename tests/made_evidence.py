@@ -39,7 +39,12 @@ def moment_row(
     yaw_deg: float = 3.0,
     pitch_deg: float = -2.0,
 ) -> dict[str, Any]:
-    """Every unit that the tool supports has a value, 0 where ``units`` gives none."""
+    """Every unit that the tool supports has a value, 0 where ``units`` gives none.
+
+    ``peak="held"`` is an expression that is kept up: verdict ``weak``, and no peak.
+    """
+    verdict = "weak" if peak == "held" else peak
+    maximum = {"frame_index": 31, "time_s": 1.24, "score": 2.4, "verdict": verdict}
     supported = TABLE.tools[tool].aus
     return ok(
         action_units=[
@@ -56,7 +61,8 @@ def moment_row(
             for code, support in supported.items()
         ],
         peak_time_s=1.24,
-        peak_verdict=peak,
+        peak_verdict=verdict,
+        peaks=[maximum] if peak in {"clear", "weak"} else [],
         peak_score=2.4,
         face_coverage=0.9,
         head_pose={"pitch_deg": pitch_deg, "yaw_deg": yaw_deg, "roll_deg": 0.0},

@@ -101,6 +101,7 @@ def test_a_notable_head_pose_is_evidence_and_a_small_one_is_not():
     [
         ("clear", "the face is clearly at its most expressive at 1.24 s"),
         ("weak", "the face is somewhat more expressive than before and after at 1.24 s"),
+        ("held", "the expression is held; no moment stands out"),
         ("none", "no moment stands out in the face"),
     ],
 )

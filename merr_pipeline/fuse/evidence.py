@@ -128,16 +128,20 @@ def _still_face(measured: list[str], mouth_moves: bool, scale: str, time_s: floa
 
 def _peak(moment: Row) -> Item:
     verdict, time_s = moment["peak_verdict"], moment["peak_time_s"]
+    if verdict == "weak" and not moment["peaks"]:
+        verdict = "held"  # an expression kept up through the shot: no moment is more than another
     text = {
         "clear": "the face is clearly at its most expressive",
         "weak": "the face is somewhat more expressive than before and after",
+        "held": "the expression is held; no moment stands out",
     }.get(verdict, "no moment stands out in the face")
+    timed = verdict in {"clear", "weak"}
     return Item(
         Kind.PEAK,
         "face",
         verdict,
-        f"{text}{_at(time_s) if verdict != 'none' else ''}",
-        time_s=time_s if verdict != "none" else None,
+        f"{text}{_at(time_s) if timed else ''}",
+        time_s=time_s if timed else None,
         value=moment["peak_score"],
     )
 
