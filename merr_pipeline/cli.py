@@ -183,8 +183,9 @@ def samples(
     """Copy the sample clips, with manifest and known truth, to a folder to try things on."""
     from merr_pipeline.templates import shipped_samples
 
-    shutil.copytree(shipped_samples(), folder, dirs_exist_ok=True)
-    console.print(f"{folder}: {len(list(folder.glob('*.mp4')))} clips; try them with")
+    makers = shutil.ignore_patterns("*.py", "generator", "__pycache__")
+    shutil.copytree(shipped_samples(), folder, dirs_exist_ok=True, ignore=makers)
+    console.print(f"{folder}: {len(list(folder.glob('clips/*.mp4')))} clips; try them with")
     console.print(f"  merr build {folder} --manifest {folder}/manifest.csv --out merr-out")
 
 

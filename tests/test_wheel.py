@@ -37,6 +37,9 @@ def test_the_wheel_holds_every_template_profile_and_sample(wheel):
     assert shipped(REPO / "data/samples", "merr_pipeline/samples", "*.mp4") <= names
     assert "merr_pipeline/face/tools/facemesh_program.py" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "data/"))]
+    assert not [
+        name for name in names if name.startswith("merr_pipeline/samples/") and "py" in name
+    ]
 
 
 def test_an_installed_wheel_builds_outside_the_clone(wheel, tmp_path):
@@ -59,7 +62,7 @@ def test_an_installed_wheel_builds_outside_the_clone(wheel, tmp_path):
 
     place = run("-c", "import merr_pipeline; print(merr_pipeline.__file__)").strip()
     assert Path(place).is_relative_to(tmp_path / "site")
-    run("-m", "merr_pipeline.cli", "samples", "clips")
+    assert "8 clips" in run("-m", "merr_pipeline.cli", "samples", "clips")
     (tmp_path / "one").mkdir()
     (tmp_path / "clips" / "clips" / "smile.mp4").rename(tmp_path / "one" / "smile.mp4")
     run("-m", "merr_pipeline.cli", "build", "one", "--out", "out")
