@@ -189,6 +189,7 @@ PROBE = _stage(
     dark_share=_float,  # share of frames with a mean luma under .2
     motion=_float,  # mean |luma difference| of neighbouring frames inside shots, 0..1
     bars=_struct(top=_int, bottom=_int, left=_int, right=_int),  # black borders, pixels
+    flags=pa.list_(_text),
 )
 
 PROSODY = _struct(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -136,6 +138,93 @@ def test_every_setting_is_in_the_fingerprint():
         "min_shot_s": 1,
     }.items():
         assert fingerprint(**{name: value}) != fingerprint()
+
+
+# --- what is wrong with a file ---------------------------------------------------------------
+
+SAMPLES = Path(__file__).parents[1] / "data" / "samples" / "clips"
+
+
+def flags_of_bytes(path: Path, data: bytes) -> Row:
+    path.write_bytes(data)
+    return probe(path)
+
+
+def test_a_whole_clip_has_no_flags(tmp_path):
+    for suffix in (".mp4", ".mkv", ".avi"):
+        clip = write_clip(tmp_path / f"clip{suffix}", at_rate([texture(1)] * 25))
+        assert probe(clip)["flags"] == []
+    assert probe(SAMPLES / "smile.mp4")["flags"] == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_clip_whose_end_is_missing_is_marked_shorter_than_its_header_says(tmp_path, suffix):
+    if suffix == ".mp4":
+        data = (SAMPLES / "smile.mp4").read_bytes()
+    else:
+        noisy = [np.random.default_rng(i).integers(0, 255, (96, 128), np.uint8) for i in range(50)]
+        data = write_clip(tmp_path / "whole.mkv", at_rate(noisy)).read_bytes()
+
+    row = flags_of_bytes(tmp_path / f"half{suffix}", data[: len(data) // 2])
+
+    assert row["status"] == "ok"
+    assert "shorter_than_header" in row["flags"]
+    if row["broken_frames"]:
+        assert f"broken_frames={row['broken_frames']}" in row["flags"]
+
+
+def test_frames_that_do_not_decode_are_counted_in_a_flag(tmp_path):
+    row = flags_of_bytes(
+        tmp_path / "half.mp4", (data := (SAMPLES / "smile.mp4").read_bytes())[: len(data) // 2]
+    )
+
+    assert row["broken_frames"] == 1
+    assert row["flags"] == ["broken_frames=1", "shorter_than_header"]
+
+
+def test_a_last_frame_that_stays_long_is_no_missing_end(tmp_path):
+    """The header counts how long the last frame is shown; no frame is missing."""
+    frames = dict.fromkeys([0, 40, 80, 120, 2000], texture(1))
+    row = probe(write_clip(tmp_path / "slides.mp4", frames))
+
+    assert row["flags"] == []
+
+
+def test_sound_that_goes_on_after_the_picture_is_no_missing_end(tmp_path):
+    for suffix in (".mp4", ".mkv"):
+        clip = write_clip(tmp_path / f"talk{suffix}", at_rate([50] * 3), sound=sine(300, 2.0))
+        assert probe(clip)["flags"] == []
+
+
+def test_frames_without_times_of_their_own_are_counted_in_a_flag(tmp_path):
+    with av.open(tmp_path / "raw.h264", "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.options = 128, 96, {"bf": "0"}
+        for index in range(5):
+            frame = av.VideoFrame.from_ndarray(np.stack([texture(index)] * 3, axis=2), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    row = probe(tmp_path / "raw.h264")
+
+    assert row["frame_count"] == 5
+    assert row["flags"] == ["guessed_times=5"]
+
+
+def test_pixels_that_are_not_square_are_marked(tmp_path):
+    def clip(name: str, numerator: int, denominator: int) -> Path:
+        with av.open(tmp_path / name, "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height = 128, 96
+            stream.codec_context.sample_aspect_ratio = Fraction(numerator, denominator)
+            frame = av.VideoFrame.from_ndarray(np.stack([texture(1)] * 3, axis=2), "rgb24")
+            for _ in range(3):
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return tmp_path / name
+
+    assert probe(clip("wide.mp4", 4, 3))["flags"] == ["non_square_pixels"]
+    assert probe(clip("nearly.mp4", 1105, 1104))["flags"] == []
 
 
 # --- refusals --------------------------------------------------------------------------------

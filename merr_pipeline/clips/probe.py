@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 
+from merr_pipeline.clips.header import end_s, find_flags, read_header
 from merr_pipeline.clips.luma import (
     BARS_EVERY_FRAMES,
     Bars,
@@ -42,9 +43,9 @@ class ProbeStage(Stage):
         """Decoder and picture library by version; all thresholds."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="pyav",
-            tool_version=f"{av.__version__}, opencv {cv2.__version__}",
+            tool_version=f"{av.__version__}, opencv {cv2.__version__}, numpy {np.__version__}",
             settings=self.settings.model_dump(mode="json"),
         )
 
@@ -63,14 +64,15 @@ class ProbeStage(Stage):
             self._refuse_by_header(container)
             frames = decode_frames(container, "luma")
             watched = self._watch(frames)
-            header_s = (container.duration or 0) / av.time_base
+            header = read_header(container)
         good, broken = len(watched.times_s), frames.broken_frames
         if broken > good:
             raise fail(Reason.DECODE_ERROR, f"{broken} broken, {good} good frames")
         return {
             **facts,
             "broken_frames": broken,
-            **self._measures(watched, facts["has_sound"], header_s),
+            **self._measures(watched, facts["has_sound"], header.longest_s),
+            "flags": find_flags(header, watched.times_s, frames.lost),
         }
 
     def _refuse_by_header(self, container: Any) -> None:
@@ -90,7 +92,7 @@ class ProbeStage(Stage):
             raise skip(Reason.TOO_SMALL, f"{width} x {height}")
 
     def _refuse_length(self, seconds: float) -> None:
-        if seconds > self.settings.max_duration_s:
+        if round(seconds, 3) > self.settings.max_duration_s:
             raise skip(Reason.TOO_LONG, f"{seconds:.1f} s")
 
     def _watch(self, frames: Frames) -> Watched:
@@ -124,10 +126,9 @@ class ProbeStage(Stage):
         times_s, count = watched.times_s, len(watched.times_s)
         span_s = float(times_s[-1])
         is_still = count == 1 and not has_sound
-        if count > 1:
-            duration_s = span_s + float(np.median(np.diff(times_s)))
-        else:  # one picture lasts as long as its sound; without sound, no time at all
-            duration_s = 0.0 if is_still else header_s
+        # one picture lasts as long as its sound; without sound, no time at all
+        alone_s = 0.0 if is_still else header_s
+        duration_s = end_s(times_s) if count > 1 else alone_s
         picture = inside(watched.small, watched.bars, watched.width, watched.height)
         shots = find_shots(picture, times_s, duration_s, self.settings)
         return {
