@@ -24,6 +24,7 @@ from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 
 EXIT_COULD_NOT_RUN = 2
+EXIT_INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
 
 app = typer.Typer(
     name="merr",
@@ -115,11 +116,11 @@ def validate(
 
     problems = find_problems(out, clips, templates)
     for problem in problems:
-        console.print(f"[red]problem[/red] {problem}", highlight=False)
+        console.print(f"problem: {problem}", highlight=False, markup=False)
     if problems:
         console.print(f"{len(problems)} problems")
         raise typer.Exit(1)
-    console.print(f"{out / 'dataset'}: no problem found")
+    console.print(f"{out / 'dataset'}: no problem found", markup=False)
 
 
 @app.command()
@@ -185,8 +186,11 @@ def samples(
 
     makers = shutil.ignore_patterns("*.py", "generator", "__pycache__")
     shutil.copytree(shipped_samples(), folder, dirs_exist_ok=True, ignore=makers)
-    console.print(f"{folder}: {len(list(folder.glob('clips/*.mp4')))} clips; try them with")
-    console.print(f"  merr build {folder} --manifest {folder}/manifest.csv --out merr-out")
+    count = len(list(folder.glob("clips/*.mp4")))
+    console.print(f"{folder}: {count} clips; try them with", markup=False)
+    console.print(
+        f"  merr build {folder} --manifest {folder}/manifest.csv --out merr-out", markup=False
+    )
 
 
 @app.callback(invoke_without_command=True)
@@ -205,22 +209,24 @@ def main() -> None:
 
 def guarded(run: Callable[[], object]) -> int:
     """Run something for a user and turn what goes wrong into a message and an exit code."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         result = run()
-        return result if isinstance(result, int) else 0
+        code = result if isinstance(result, int) else 0
     except MerrError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"merr: {error}", style="red", highlight=False, markup=False
-        )
+        errors.print(f"merr: {error}", style="red")
+        code = EXIT_COULD_NOT_RUN
     except (KeyboardInterrupt, typer.Abort):
-        Console(stderr=True).print("stopped; what was finished is kept, run it again to go on")
-        return 130
+        code = EXIT_INTERRUPTED
     except Exception as error:
+        code = EXIT_COULD_NOT_RUN
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
         else:
             traceback.print_exc()
-    return EXIT_COULD_NOT_RUN
+    if code == EXIT_INTERRUPTED:
+        errors.print("stopped; what was finished is kept, run it again to go on")
+    return code
 
 
 if __name__ == "__main__":

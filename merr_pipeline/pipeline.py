@@ -139,7 +139,8 @@ class Pipeline:
         stage = next(stage for stage in self.stages if stage.name in state.pending)
         row = not_ok_row(fail(Reason.WORKER_CRASHED, "the process died twice on this clip"))
         marks = {name: _mark(state.entries[name]) for name in stage.needs}
-        return self._write(stage, [(state.clip, row, marks)])[0][1]
+        key = self._key(stage, state.clip, marks)
+        return _outcome(stage, self._write(stage, [(state.clip, key, row)])[0])
 
     def close(self) -> None:
         """Stop whatever the stages have started."""
@@ -164,27 +165,30 @@ class Pipeline:
     def _run_stage(self, stage: BatchStage, todo: list[_Open], report: BatchReport) -> None:
         self._load_needs(stage, todo)
         works = [Work(item.state.clip, {n: item.rows[n] for n in stage.needs}) for item in todo]
-        finished = [
-            (item.state.clip, row, {name: _mark_of_row(item.rows[name]) for name in stage.needs})
-            for item, row in zip(todo, self._annotate(stage, works), strict=True)
-        ]
-        for item, (row, outcome) in zip(todo, self._write(stage, finished), strict=True):
+        keys = [self._key_of(stage, item) for item in todo]
+        rows = self._annotate(stage, works)
+        steady = []
+        for item, key, row in zip(todo, keys, rows, strict=True):
+            if self._key_of(stage, item) == key:
+                steady.append((item, key, row))
+            else:  # a sidecar changed while it was read: whose row is this? The next run knows.
+                item.closed = True
+        written = self._write(stage, [(item.state.clip, key, row) for item, key, row in steady])
+        for (item, _, _), row in zip(steady, written, strict=True):
             item.rows[stage.name] = row
-            report.outcomes.append(outcome)
+            item.closed = stage.name == GATE and row["status"] != Status.OK
+            report.outcomes.append(_outcome(stage, row))
 
-    def _write(
-        self, stage: BatchStage, finished: Sequence[tuple[Clip, Row, Mapping[str, list[str]]]]
-    ) -> list[tuple[Row, Outcome]]:
+    def _write(self, stage: BatchStage, finished: Sequence[tuple[Clip, str, Row]]) -> list[Row]:
         """Put finished rows into the store under their keys; gives them as they read back."""
-        for clip, row, marks in finished:
+        for clip, key, row in finished:
             row["row_hash"] = digest(row)  # what was found, whatever the clip is called
-            row["clip_id"] = clip.clip_id
-            row["input_key"] = self._key(stage, clip, marks)
-        written = self.store.write(stage.name, [row for _, row, _ in finished])
-        return [
-            (row, Outcome(row["clip_id"], stage.name, row["status"], row["reason"]))
-            for row in written
-        ]
+            row["clip_id"], row["input_key"] = clip.clip_id, key
+        return self.store.write(stage.name, [row for _, _, row in finished]) if finished else []
+
+    def _key_of(self, stage: BatchStage, item: _Open) -> str:
+        marks = {name: _mark_of_row(item.rows[name]) for name in stage.needs}
+        return self._key(stage, item.state.clip, marks)
 
     def _annotate(self, stage: BatchStage, works: list[Work]) -> list[Row]:
         """The stage's rows; should the stage itself break, one failed row per clip."""
@@ -222,11 +226,11 @@ class _Open:
 
     state: State
     rows: dict[str, Row] = field(default_factory=dict)
+    closed: bool = False  # no further stage in this run
 
-    @property
-    def closed(self) -> bool:
-        gate = self.rows.get(GATE)
-        return gate is not None and gate["status"] != Status.OK
+
+def _outcome(stage: BatchStage, row: Row) -> Outcome:
+    return Outcome(row["clip_id"], stage.name, row["status"], row["reason"])
 
 
 def _mark(entry: Entry) -> list[str]:

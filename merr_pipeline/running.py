@@ -51,15 +51,19 @@ def run_batches(build: Build) -> Iterable[tuple[int, BatchReport]]:
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield len(running.pop(future)), future.result()
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+        except BaseException:
+            engine.stop()  # or the threads would wait for their batches
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 def print_plan(build: Build, console: Console) -> None:
     """Say what was found and what is pending."""
     found = f"{build.inputs.file_count} inputs, {len(build.inputs.clips)} clips"
     for path in build.pipeline.store.damaged:
-        console.print(f"damaged, its rows are made again: {path.name}", style="yellow")
+        console.print(
+            f"damaged, its rows are made again: {path.name}", style="yellow", markup=False
+        )
     if not build.pending:
         console.print(f"{found}; nothing is pending", highlight=False)
         return
@@ -79,7 +83,7 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     )
     if summary.unfinished_clips:
         console.print(f"{summary.unfinished_clips} clips are unfinished; run it again to go on")
-    console.print(f"dataset: {request.out / 'dataset'}", highlight=False)
+    console.print(f"dataset: {request.out / 'dataset'}", highlight=False, markup=False)
 
 
 def print_state(view: View, console: Console) -> None:

@@ -47,6 +47,8 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"  # the manifest names a path that is not there
     UNREADABLE = "unreadable"  # it is there, and may not be read
     OUTSIDE_ROOT = "outside_root"  # the path leaves the input root
+    BAD_PATH = "bad_path"  # no file can have this path, or its name is no text
+    UNKNOWN_SPLIT = "unknown_split"  # the manifest's split is none of train, validation, test
     EMPTY_FILE = "empty_file"  # 0 bytes
     NOT_MEDIA = "not_media"  # no container that we know, or a playlist
     NO_VIDEO = "no_video"  # sound only

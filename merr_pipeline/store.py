@@ -10,7 +10,8 @@ is left where it is, told of (`Store.damaged`), and its rows are made again. Del
 whole stage is always safe.
 
 Rows are found by ``input_key`` alone. Engines run work at least once; of two rows with one key
-``ok`` beats the rest, then the lower ``row_hash`` does, so that the order of writing never matters.
+``ok`` beats ``skipped``, that beats ``failed``, failures that pass with time come last; then the
+lower ``row_hash`` wins, so that the order of writing never matters.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merr_pipeline.files import write_atomically
-from merr_pipeline.schema import Row, Status
+from merr_pipeline.schema import PASSES_WITH_TIME, Row, Status
 
 _HEAD = ["input_key", "row_hash", "status", "reason"]
 _NAME_LENGTH = 32
@@ -43,9 +44,11 @@ class Entry:
     place: int  # row number inside the part
 
     @property
-    def rank(self) -> tuple[bool, str]:
-        """Lower is better among rows of one key."""
-        return (self.status != Status.OK, self.row_hash)
+    def rank(self) -> tuple[int, str]:
+        """Lower is better among rows of one key: a later finding is not hidden by a failure."""
+        if self.status != Status.FAILED:
+            return (0 if self.status == Status.OK else 1, self.row_hash)
+        return (3 if self.reason in PASSES_WITH_TIME else 2, self.row_hash)
 
 
 class Store:

@@ -156,9 +156,77 @@ def test_what_is_wrong_with_one_row_refuses_that_row_alone(tmp_path):
         "out": Reason.OUTSIDE_ROOT,
         "root": Reason.OUTSIDE_ROOT,
         "good": Reason.DUPLICATE_CONFLICT,
-        "odd": Reason.SPLIT_CONFLICT,
+        "odd": Reason.UNKNOWN_SPLIT,
     }
     assert inputs.file_count == 6
+
+
+def test_a_path_that_no_file_can_have_costs_its_row_alone(tmp_path):
+    put(tmp_path, "good.mp4")
+    long = "x" * 300 + ".mp4"
+    manifest = table(tmp_path, f"clip_id,path\ngood,good.mp4\ndot,.\nroot,/\nlong,{long}\n")
+
+    inputs = read_inputs(tmp_path, manifest)
+
+    assert ids(inputs) == ["good"]
+    assert refused(inputs) == {
+        "dot": Reason.NOT_FOUND,
+        "root": Reason.OUTSIDE_ROOT,
+        "long": Reason.BAD_PATH,
+    }
+
+
+def test_a_name_that_is_no_text_costs_its_file_alone(tmp_path):
+    put(tmp_path, "good.mp4")
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))).write_bytes(b"x")
+
+    inputs = read_inputs(tmp_path)
+
+    assert ids(inputs) == ["good"]
+    assert refused(inputs) == {"caf\\udce9": Reason.BAD_PATH}
+    assert inputs.refusals[0].media_path == "caf\\udce9.mp4"
+
+
+def test_common_names_of_splits_are_known(tmp_path):
+    put(tmp_path, "a.mp4", "b.mp4")
+    manifest = table(tmp_path, "path,split\na.mp4,val\nb.mp4,Test\n")
+
+    assert [clip.split for clip in read_inputs(tmp_path, manifest).clips] == ["validation", "test"]
+
+
+def test_an_exact_stem_beats_one_with_leading_zeros(tmp_path):
+    put(tmp_path, "1.mp4", "01.mp4")
+    manifest = table(tmp_path, "clip_id\n1\n")
+
+    (clip,) = read_inputs(tmp_path, manifest).clips
+
+    assert clip.media_path == "1.mp4"
+
+
+def test_commas_at_the_end_of_lines_shift_no_column(tmp_path):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "path,label\na.mp4,sad,\n")
+
+    (clip,) = read_inputs(tmp_path, manifest).clips
+
+    assert (clip.media_path, clip.label) == ("a.mp4", "sad")
+
+
+def test_a_text_with_a_bare_comma_is_an_error_that_names_its_row(tmp_path):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "path,transcript\na.mp4,Well, no\n")
+
+    with pytest.raises(ManifestError, match=r"row 2 has 3 cells, the header 2"):
+        read_inputs(tmp_path, manifest)
+
+
+def test_a_long_number_is_an_id_to_its_last_digit(tmp_path):
+    put(tmp_path, "a.mp4", "b.mp4")
+    lines = '{"clip_id": 12345678901234567, "path": "a.mp4"}\n{"clip_id": null, "path": "b.mp4"}\n'
+
+    inputs = read_inputs(tmp_path, table(tmp_path, lines, "clips.jsonl"))
+
+    assert ids(inputs) == ["12345678901234567", "b"]
 
 
 def test_a_row_said_twice_is_one_clip(tmp_path):

@@ -1,7 +1,8 @@
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
-from toy_stages import toy_opener, toy_pipeline
+from toy_stages import Words, toy_opener, toy_pipeline
 
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.engine.local import LocalEngine
@@ -210,3 +211,35 @@ def test_a_worker_that_sees_other_templates_stops_the_build(tmp_path, clips):
         pytest.raises(MerrError, match="changed while the build ran"),
     ):
         engine.run([parent.plan(a)])
+
+
+def test_a_sidecar_that_changes_while_it_is_read_leaves_no_row_under_the_new_key(tmp_path, clips):
+    (edit,) = clips("edit")
+
+    made, pipeline = run(tmp_path / "out", [edit])
+
+    assert made == {"edit": ["probe"]}
+    assert pipeline.plan(edit).pending == ["transcript", "fine"]
+
+
+def test_a_finding_is_not_hidden_by_an_earlier_failure(tmp_path, clips):
+    """The hash of the timeout is below that of the finding; it must not win by that."""
+    (once,) = clips("once")
+    silent = replace(once, transcript=None)
+    run(tmp_path / "out", [silent])
+    (once.path.parent / "healed").touch()
+
+    made, pipeline = run(tmp_path / "out", [silent])
+
+    assert made == {"once": ["transcript", "fine"]}
+    assert reasons(pipeline, silent)["transcript"] == "no_transcript"
+    assert run(tmp_path / "out", [silent])[0] == {}
+
+
+def test_a_changed_schema_of_a_stage_remakes_it(tmp_path, clips, monkeypatch):
+    (a,) = clips("a")
+    run(tmp_path / "out", [a])
+
+    monkeypatch.setattr(Words, "schema", Words.schema.append(pa.field("more", pa.string())))
+
+    assert run(tmp_path / "out", [a])[0] == {"a": ["transcript", "fine"]}

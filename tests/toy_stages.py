@@ -2,13 +2,15 @@
 
 ``length`` counts the bytes of a clip; ``words`` reads its transcript column; ``joined`` builds on
 both. The clip's own bytes say what goes wrong: ``kill`` ends the process, ``raise`` raises,
-``once`` fails for as long as the file's folder holds no ``healed``, ``empty`` closes the gate.
+``once`` fails for as long as the file's folder holds no ``healed``, ``empty`` closes the gate,
+``sleep`` notes its process in ``pid`` and takes for ever, ``edit`` changes its own sidecar.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +39,9 @@ class Length(Stage):
         content = work.clip.path.read_bytes()
         if content == b"empty":
             raise fail(Reason.EMPTY_FILE, "nothing in it")
+        if content == b"sleep":
+            (work.clip.path.parent / "pid").write_text(str(os.getpid()))
+            time.sleep(120)
         if content == b"kill":
             os.kill(os.getpid(), signal.SIGKILL)
         return {"length": len(content)}
@@ -54,13 +59,19 @@ class Words(Stage):
         return Identity(self.name, self.version, "toy")
 
     def facts(self, clip: Clip):
-        return {"transcript": clip.transcript}
+        sidecar = clip.path.with_suffix(".txt")
+        return {
+            "transcript": clip.transcript,
+            "sidecar": sidecar.read_text() if sidecar.exists() else None,
+        }
 
     def annotate(self, batch):
         return each(batch, self.annotate_one)
 
     def annotate_one(self, work):
         content = work.clip.path.read_bytes()
+        if content == b"edit":
+            work.clip.path.with_suffix(".txt").write_text("changed while it was read")
         if content == b"raise":
             raise ZeroDivisionError("a fault of ours")
         if content == b"once" and not (work.clip.path.parent / "healed").exists():
@@ -95,3 +106,8 @@ def toy_pipeline(out: Path, words_version: int = 1, *, retry: bool = False) -> P
 def toy_opener(out: Path):
     """What a worker process calls to open the same pipeline."""
     return partial(toy_pipeline, out)
+
+
+def broken_opener() -> Pipeline:
+    """A worker that dies before it is ready."""
+    os._exit(1)

@@ -28,6 +28,7 @@ VIDEO_SUFFIXES = frozenset(
 STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 FACTS = tuple(name for name in COLUMNS if name not in {"clip_id", "path"})
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {name: name for name in SPLITS} | {"val": "validation", "dev": "validation"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def name_clips(paths: Iterable[str]) -> dict[str, ClipId]:
     """
     stems: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        stems[str(PurePosixPath(path).with_suffix(""))].append(path)
+        stems[_without_suffix(path)].append(path)
     return {
         path: ClipId(stem if len(same) == 1 else path)
         for stem, same in stems.items()
@@ -109,22 +110,35 @@ def name_clips(paths: Iterable[str]) -> dict[str, ClipId]:
     }
 
 
+def _without_suffix(path: str) -> str:
+    pure = PurePosixPath(path)
+    return str(pure.with_suffix("")) if pure.name else path
+
+
 def _fill_paths(rows: list[dict[str, Any]], media: list[str]) -> list[dict[str, Any]]:
     """Rows that name a clip only by id get the path of the file with that stem."""
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for path in media:
-        whole = str(PurePosixPath(path).with_suffix(""))
-        for stem in {whole, PurePosixPath(whole).name, PurePosixPath(whole).name.lstrip("0")}:
-            by_stem[stem].append(path)
+    by_stem = _by_stem(media)
     named = name_clips(dict.fromkeys(row["path"] for row in rows if "path" in row))
     for row in rows:
         if "path" not in row and "clip_id" in row:
-            matches = by_stem.get(row["clip_id"], [])
-            row["path"] = matches[0] if len(matches) == 1 else None
-            row["matches"] = matches
+            row["matches"] = next(
+                (found for table in by_stem if (found := table.get(row["clip_id"]))), []
+            )
+            row["path"] = row["matches"][0] if len(row["matches"]) == 1 else None
         elif "clip_id" not in row and "path" in row:
             row["clip_id"] = named[row["path"]]
     return rows
+
+
+def _by_stem(media: list[str]) -> tuple[dict[str, list[str]], ...]:
+    """Files by place without suffix, by name, by name without leading zeros: the order counts."""
+    tables: tuple[dict[str, list[str]], ...] = ({}, {}, {})
+    for path in media:
+        place = _without_suffix(path)
+        name = PurePosixPath(place).name
+        for table, key in zip(tables, (place, name, name.lstrip("0")), strict=True):
+            table.setdefault(key, []).append(path)
+    return tables
 
 
 def _open_rows(
@@ -154,21 +168,25 @@ def _open_rows(
 def _open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) -> Clip | Refusal:
     if row.get("path") is None:
         return _refuse(row, number, Reason.NOT_FOUND, _why_no_path(row))
-    path, media_path = _inside(root, row["path"])
-    if media_path is None:
-        return _refuse(row, number, Reason.OUTSIDE_ROOT, "the path leaves the input folder")
-    row = {**row, "path": media_path}
-    if row.get("split", "train") not in SPLITS:
-        return _refuse(
-            row, number, Reason.SPLIT_CONFLICT, f"split {row['split']!r} is none of {SPLITS}"
-        )
-    if not path.is_file():
-        return _refuse(row, number, Reason.NOT_FOUND, "the manifest names a file that is not there")
+    split = SPLIT_NAMES.get(str(row.get("split", "train")).lower())
+    if split is None:
+        detail = f"split {row['split']!r} is none of {', '.join(SPLITS)}"
+        return _refuse(row, number, Reason.UNKNOWN_SPLIT, detail)
     try:
+        path, media_path = _inside(root, row["path"])
+        if media_path is None:
+            return _refuse(row, number, Reason.OUTSIDE_ROOT, "the path leaves the input folder")
+        media_path.encode()
+        if not path.is_file():
+            return _refuse(row, number, Reason.NOT_FOUND, "there is no file at this path")
         sha256 = hashes.sha256(path, media_path)
-    except OSError as error:
+    except PermissionError as error:
         return _refuse(row, number, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
+    except (OSError, ValueError) as error:  # too long, a null character, not UTF-8
+        return _refuse(row, number, Reason.BAD_PATH, _plain(str(error)))
     facts: dict[str, Any] = {name: row.get(name) for name in FACTS}
+    if facts["split"] is not None:
+        facts["split"] = split
     return Clip(ClipId(row["clip_id"]), path, media_path, sha256, **facts)
 
 
@@ -186,8 +204,13 @@ def _why_no_path(row: Mapping[str, Any]) -> str:
 
 
 def _refuse(row: Mapping[str, Any], number: int, reason: Reason, detail: str) -> Refusal:
-    name = row.get("clip_id") or row.get("path") or f"row {number}"
-    return Refusal(ClipId(str(name)), str(row.get("path") or ""), reason, detail)
+    name = _plain(str(row.get("clip_id") or row.get("path") or f"row {number}"))
+    return Refusal(ClipId(name), _plain(str(row.get("path") or "")), reason, detail)
+
+
+def _plain(text: str) -> str:
+    """Text that can be written: what is no character is shown by its code."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _merge_same_bytes(clips: list[Clip]) -> tuple[list[Clip], list[Refusal]]:

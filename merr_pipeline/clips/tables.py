@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,17 +98,38 @@ def _read_table(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         if path.suffix.lower() in {".jsonl", ".ndjson"}:
-            return pd.read_json(path, lines=True, dtype=False)
+            return _read_jsonl(path)
         return _read_csv(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise ManifestError(f"manifest {path} cannot be read: {error}") from error
 
 
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    """Every value as it stands; a reader of tables would make numbers of ids, and round them."""
+    lines = path.read_text("utf-8-sig").splitlines()
+    return pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Text of every cell as it stands, in UTF-8 (with or without a mark) or GB 18030."""
+    """Text of every cell as it stands; a line with more cells than the header is an error."""
+    header, *lines = list(csv.reader(io.StringIO(_decode(path), newline=""))) or [[]]
+    for number, cells in enumerate(lines, start=2):
+        if any(cell.strip() for cell in cells[len(header) :]):
+            raise ManifestError(
+                f"manifest {path}, row {number} has {len(cells)} cells, the header {len(header)}.\n"
+                'Put texts that hold commas into "quotes".'
+            )
+    width = len(header)
+    filled = [(cells + [""] * width)[:width] for cells in lines if cells]
+    return pd.DataFrame(filled, columns=header, dtype=object)
+
+
+def _decode(path: Path) -> str:
+    """UTF-8 (with or without a mark), else GB 18030."""
+    content = path.read_bytes()
     for encoding in ("utf-8-sig", "gb18030"):
         try:
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
+            return content.decode(encoding)
         except UnicodeDecodeError:
             continue
     raise ManifestError(f"manifest {path} is neither UTF-8 nor GB 18030; save it as UTF-8.")
