@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from merr_pipeline.fuse.draft import Draft, Part, is_sure
+from merr_pipeline.fuse.draft import Part, TextDraft, is_sure
 from merr_pipeline.fuse.evidence import Item, Kind
 from merr_pipeline.fuse.reading import Bearing, Reading, Verdict
 
 
-def argue(draft: Draft) -> Iterator[Part]:
+def argue(draft: TextDraft) -> Iterator[Part]:
     """For, against, and what may be no more than speech; nothing without a label."""
     reading, voice, still = draft.reading, draft.of(Kind.AROUSAL), draft.of(Kind.STILL_FACE)
     if reading is None:
@@ -35,7 +35,7 @@ def argue(draft: Draft) -> Iterator[Part]:
         yield Part(f"{draft.read('speech', **draft.the(speech))}.", tuple(speech), 3)
 
 
-def conclude(draft: Draft) -> Part:
+def conclude(draft: TextDraft) -> Part:
     """The last sentence; it says where the label comes from and how well it is borne out."""
     pools, reading = draft.wording.conclusion, draft.reading
     if reading is None:
@@ -48,7 +48,7 @@ def conclude(draft: Draft) -> Part:
     return Part(text, (), 10)
 
 
-def _support(draft: Draft, signs: Sequence[Item], voice: Sequence[Item]) -> Part:
+def _support(draft: TextDraft, signs: Sequence[Item], voice: Sequence[Item]) -> Part:
     name = "supports" if all(map(is_sure, signs)) else "may_support"
     if draft.label.name == draft.rules.neutral.label:
         name = "slight_supports"
@@ -56,14 +56,14 @@ def _support(draft: Draft, signs: Sequence[Item], voice: Sequence[Item]) -> Part
     return Part(f"{text}.", (*signs, *voice), 8)
 
 
-def _and_the_voice(draft: Draft, face: Sequence[Item], voice: Sequence[Item]) -> str:
+def _and_the_voice(draft: TextDraft, face: Sequence[Item], voice: Sequence[Item]) -> str:
     if not voice:
         return ""
     name = "voice_agrees" if all(map(is_sure, [*face, *voice])) else "voice_may_agree"
     return draft.say(name, draft.wording.reading[name], arousal=voice[0].word)
 
 
-def _no_support(draft: Draft, reading: Reading) -> Part:
+def _no_support(draft: TextDraft, reading: Reading) -> Part:
     """The face shows nothing of the label: a conflict, unless the tool is blind for it."""
     items = tuple(draft.signs or draft.of(Kind.STILL_FACE))
     if not draft.rules.knows(reading.label):
@@ -75,7 +75,7 @@ def _no_support(draft: Draft, reading: Reading) -> Part:
     return Part(f"{draft.read('no_support')}.", items, 8, is_conflict=True)
 
 
-def _oppose(draft: Draft, reading: Reading, voice: Sequence[Item]) -> Iterator[Part]:
+def _oppose(draft: TextDraft, reading: Reading, voice: Sequence[Item]) -> Iterator[Part]:
     if against := reading.of(draft.signs, Bearing.AGAINST):
         name = "against" if all(map(is_sure, against)) else "may_be_against"
         text = draft.read(name, **draft.the(against))

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from merr_pipeline.emotion.rules import Rules
-from merr_pipeline.fuse.known import Known, read_evidence
 from merr_pipeline.fuse.lexicon import Found, Lexicon, Statement, words_of
+from merr_pipeline.fuse.view import EvidenceView, read_evidence
 from merr_pipeline.schema import Row
 
 _QUOTATION = re.compile(r'"([^"]*)"')
@@ -65,15 +65,17 @@ def check_text(
     ``evidence`` are rows of `schema.EVIDENCE`; ``label`` is the clip's label, the only emotion that
     the text may name (None: it may name none).
     """
-    known = read_evidence(evidence, lexicon.voice, rules.table)
-    return Grounding(tuple(_Check(known, label, lexicon, rules).claims(text)))
+    view = read_evidence(evidence, lexicon.voice, rules.table)
+    return Grounding(tuple(_Check(view, label, lexicon, rules).claims(text)))
 
 
 class _Check:
     """One text being read; remembers the facial actions it has named so far."""
 
-    def __init__(self, known: Known, label: str | None, lexicon: Lexicon, rules: Rules) -> None:
-        self._known, self._label, self._lexicon, self._rules = known, label, lexicon, rules
+    def __init__(
+        self, view: EvidenceView, label: str | None, lexicon: Lexicon, rules: Rules
+    ) -> None:
+        self._view, self._label, self._lexicon, self._rules = view, label, lexicon, rules
         self._named: list[str] = []  # Action Units
 
     def claims(self, text: str) -> Iterator[Claim]:
@@ -92,20 +94,20 @@ class _Check:
             return Claim(said, "label", why=wrong)
         words = " ".join(words_of(said))
         wanted = f" {words}" if said.endswith("...") else f" {words} "  # cut, maybe in a word
-        for quotation, row in self._known.quotations:
+        for quotation, row in self._view.quotations:
             if words and wanted in f" {quotation} ":
                 return Claim(said, "quotation", (row["id"],))
         return Claim(said, "quotation", why="these words are in no evidence")
 
     def _clause(self, clause: str) -> list[Claim]:
-        found = self._lexicon.find(clause, self._known.patterns)
+        found = self._lexicon.find(clause, self._view.patterns)
         hedged = any(f" {h} " in f" {' '.join(words_of(clause))} " for h in self._lexicon.hedges)
         quoted = "quotationmark" in clause
         claims = [self._claim(item, hedged) for item in found if item.kind != "relation"]
         claims += self._relation(clause, found)
         for item in found:
             if item.kind == "face":
-                self._named += [code for code in item.meaning if code in self._known.units]
+                self._named += [code for code in item.meaning if code in self._view.units]
         if not claims and not quoted:
             claims = [Claim(clause, "nothing", why="nothing in it can be checked")]
         return claims
@@ -129,7 +131,7 @@ class _Check:
         return Claim(item.text, "unknown", why="in no evidence, and not to be read")
 
     def _facial_action(self, item: Found, hedged: bool) -> Claim:
-        units = [self._known.units[code] for code in item.meaning if code in self._known.units]
+        units = [self._view.units[code] for code in item.meaning if code in self._view.units]
         if not units:
             return Claim(
                 item.text, "face", why=f"{' or '.join(item.meaning)} is not in the evidence"
@@ -160,7 +162,7 @@ class _Check:
         if statement.label == "none":
             wrong = "" if self._label is None else "the clip has a label"
             return Claim(item.text, "statement", why=wrong)
-        proof = self._known.id_of(re.compile(statement.needs or "$^"))
+        proof = self._view.id_of(re.compile(statement.needs or "$^"))
         wrong = "" if proof else "no evidence says so"
         return Claim(item.text, "statement", (proof,) if proof else (), wrong)
 
@@ -194,11 +196,11 @@ class _Check:
         named = [c for item in found if item.kind == "face" for c in item.meaning]
         if any(item.kind == "all_signs" for item in found):
             named += self._named
-        return [code for code in dict.fromkeys(named) if code in self._known.units]
+        return [code for code in dict.fromkeys(named) if code in self._view.units]
 
     def _bears(self, code: str, emotion: str, way: str) -> bool:
         if emotion == self._rules.neutral.label:
-            unit = self._known.units[code]
+            unit = self._view.units[code]
             full = self._rules.scales[unit["scale"]].activation(unit["value"]) >= 1
             return code in self._rules.neutral.aus and full == (way == "against")
         known = self._rules.support if way == "for" else self._rules.against
@@ -206,7 +208,7 @@ class _Check:
 
     def _voice_bears(self, emotion: str, way: str) -> bool:
         expected = self._rules.arousal(emotion)
-        return bool(expected) and (self._known.arousal_level in expected) == (way == "for")
+        return bool(expected) and (self._view.arousal_level in expected) == (way == "for")
 
     def _clues(self, way: str) -> tuple[bool, bool]:
         """Whether the face, and whether the voice, bears on the label in this way.
@@ -216,23 +218,23 @@ class _Check:
         """
         if self._label is None:
             return False, False
-        known, units = self._known, self._rules.table.units
+        view, units = self._view, self._rules.table.units
         counted = [
             code
-            for code, row in known.units.items()
-            if not (known.speaks and units[code].moved_by_speech)
+            for code, row in view.units.items()
+            if not (view.speaks and units[code].moved_by_speech)
             and (way == "for" or row["reliability"] != "low")
         ]
         face = any(self._bears(code, self._label, way) for code in counted)
-        if known.still and way == "for" and self._label == self._rules.neutral.label:
+        if view.still and way == "for" and self._label == self._rules.neutral.label:
             face = True
-        hearable = known.arousal and (way == "for" or known.arousal["reliability"] != "low")
-        voice = bool(hearable) and known.arousal_level in ("low", "high")
+        hearable = view.arousal and (way == "for" or view.arousal["reliability"] != "low")
+        voice = bool(hearable) and view.arousal_level in ("low", "high")
         return face, voice and self._voice_bears(self._label, way)
 
     def _wrong_conclusion(self, holds: str) -> str:
         if holds == "still_face":
-            return "" if self._known.still else "the face is not known to be still"
+            return "" if self._view.still else "the face is not known to be still"
         (face_for, voice_for), against = self._clues("for"), any(self._clues("against"))
         if holds == "support" and not (face_for or voice_for):
             return "no clue supports the label"
@@ -247,7 +249,7 @@ class _Check:
         return "" if self._label else "the clip has no label"
 
     def _ids(self, codes: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self._known.units[code]["id"] for code in dict.fromkeys(codes))
+        return tuple(self._view.units[code]["id"] for code in dict.fromkeys(codes))
 
 
 def _in_place_of_quotation(match: re.Match[str]) -> str:

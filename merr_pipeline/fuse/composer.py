@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from merr_pipeline.emotion.rules import Rules
 from merr_pipeline.fuse.argue import argue, conclude
 from merr_pipeline.fuse.describe import describe
-from merr_pipeline.fuse.draft import Draft, Label, Part
+from merr_pipeline.fuse.draft import Label, Part, TextDraft
 from merr_pipeline.fuse.evidence import Item
 from merr_pipeline.fuse.phrases import AuPhrases
 from merr_pipeline.fuse.reading import Bearing, Reading
@@ -42,7 +42,7 @@ class Composer:
 
     def compose(self, items: Sequence[Item], label: Label, seed: str) -> Composition:
         """The text of one clip; ``seed`` is the clip's sha256 and chooses among synonyms."""
-        draft = Draft(
+        draft = TextDraft(
             items, label, seed, rules=self.rules, phrases=self.phrases, wording=self.wording
         )
         parts = [*describe(draft), *argue(draft), conclude(draft)]

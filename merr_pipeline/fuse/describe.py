@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from merr_pipeline.fuse.draft import Draft, Part, is_sure
+from merr_pipeline.fuse.draft import Part, TextDraft, is_sure
 from merr_pipeline.fuse.evidence import Item, Kind
 from merr_pipeline.fuse.phrases import listed, with_article
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 
 
-def describe(draft: Draft) -> Iterator[Part]:
+def describe(draft: TextDraft) -> Iterator[Part]:
     """Face, head, picture, voice, words."""
     yield _face(draft) if draft.signs else _face_without_signs(draft)
     for pose in draft.of(Kind.HEAD_POSE):
@@ -22,7 +22,7 @@ def describe(draft: Draft) -> Iterator[Part]:
         yield Part(_quote(draft, words), (words,), 6)
 
 
-def _face(draft: Draft) -> Part:
+def _face(draft: TextDraft) -> Part:
     pools, still = draft.wording.face, draft.of(Kind.STILL_FACE)
     sure = [item for item in draft.signs if is_sure(item)]
     unsure = [item for item in draft.signs if not is_sure(item)]
@@ -39,7 +39,7 @@ def _face(draft: Draft) -> Part:
     return Part(f"{text}.", (*draft.signs, *still, *peaks), 9)
 
 
-def _face_without_signs(draft: Draft) -> Part:
+def _face_without_signs(draft: TextDraft) -> Part:
     if still := draft.of(Kind.STILL_FACE):
         name, items = ("still" if _is_broad(draft, still[0]) else "still_few"), still
     elif missing := draft.missing("face", "moment"):
@@ -49,12 +49,12 @@ def _face_without_signs(draft: Draft) -> Part:
     return Part(draft.say("face", draft.wording.face[name]) + ".", tuple(items), 9)
 
 
-def _is_broad(draft: Draft, still: Item) -> bool:
+def _is_broad(draft: TextDraft, still: Item) -> bool:
     """Whether enough was measured to call the face still."""
     return len(still.word.split(", ")) >= draft.wording.limits.broad_from
 
 
-def _picture(draft: Draft) -> Iterator[Part]:
+def _picture(draft: TextDraft) -> Iterator[Part]:
     facts, scene = {item.key: item for item in draft.of(Kind.SCENE)}, draft.wording.scene
     shot, faces, light = (facts.get(key) for key in ("shot_scale", "faces_in_view", "light"))
     if shot is None:
@@ -69,7 +69,7 @@ def _picture(draft: Draft) -> Iterator[Part]:
     yield Part(draft.say("scene", scene.sentence, shot=words), tuple(used), 1)
 
 
-def _voice(draft: Draft) -> Iterator[Part]:
+def _voice(draft: TextDraft) -> Iterator[Part]:
     pools, said = draft.wording.voice, {item.key: item for item in draft.of(Kind.VOICE)}
     phrases = pools.noun_phrases({name: item.word for name, item in said.items()})
     used = [said[name] for _, names in phrases for name in names]
@@ -88,7 +88,7 @@ def _voice(draft: Draft) -> Iterator[Part]:
             yield Part(draft.say("voice", told[missing.word]), (missing,), 4)
 
 
-def _quote(draft: Draft, item: Item) -> str:
+def _quote(draft: TextDraft, item: Item) -> str:
     limits = draft.wording.limits
     quote = _shortened(item.word, limits.max_quote_words, limits.max_quote_letters)
     text = draft.say("words", draft.wording.words, quote=quote)

@@ -37,7 +37,7 @@ class Label:
     source: str | None
 
 
-class Draft:
+class TextDraft:
     """The evidence of one clip, read for its label, and the words to say it with.
 
     Attributes:

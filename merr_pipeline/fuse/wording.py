@@ -49,7 +49,7 @@ class Missing(_Entry):
     reasons: dict[str, str]
 
 
-class SceneWords(_Entry):
+class PictureWords(_Entry):
     """The picture in one sentence."""
 
     sentence: Pool
@@ -119,7 +119,7 @@ class FineText(_Entry):
     missing: Missing
     face: dict[str, Pool]
     pose_sentence: Pool
-    scene: SceneWords
+    scene: PictureWords
     voice: VoiceWords
     words: Pool
     these: dict[str, str]

@@ -22,7 +22,7 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 
 @dataclass
-class Known:
+class EvidenceView:
     """What the evidence proves, by the kind of claim that needs it."""
 
     rows: Sequence[Row]
@@ -39,38 +39,38 @@ class Known:
         return next((row["id"] for row in self.rows if wanted.search(row["text"])), None)
 
 
-def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable) -> Known:
+def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable) -> EvidenceView:
     """Sort the rows of an evidence list by what they prove."""
-    known = Known(rows, speaks=any(row["modality"] in ("voice", "words") for row in rows))
+    view = EvidenceView(rows, speaks=any(row["modality"] in ("voice", "words") for row in rows))
     for row in rows:
-        known.patterns.append(Pattern.read(row["id"], "fact", row["id"]))
+        view.patterns.append(Pattern.read(row["id"], "fact", row["id"]))
         if row["modality"] == "face":
-            _read_face(row, known)
+            _read_face(row, view)
         elif row["modality"] == "voice":
-            _read_voice(row, voice, known)
+            _read_voice(row, voice, view)
         elif row["modality"] == "words" and (quoted := _QUOTED.search(row["text"])):
-            known.quotations.append((" ".join(words_of(quoted[1])), row))
+            view.quotations.append((" ".join(words_of(quoted[1])), row))
         elif row["modality"] == "scene":
-            known.patterns += _scene_patterns(row)
-    known.patterns += [
+            view.patterns += _scene_patterns(row)
+    view.patterns += [
         Pattern.read(f"{code}|au{int(code[2:])}", "face", (code,)) for code in table.units
     ]
-    return known
+    return view
 
 
-def _read_face(row: Row, known: Known) -> None:
+def _read_face(row: Row, view: EvidenceView) -> None:
     def add(text: str) -> None:
-        known.patterns.append(Pattern.read(text, "fact", row["id"]))
+        view.patterns.append(Pattern.read(text, "fact", row["id"]))
 
     if code := _CODE.match(row["text"]):
-        known.units[code[1]] = row
+        view.units[code[1]] = row
         add(f"{row['value']:.2f}|{row['value']:.1f} of 5")
     elif pose := _POSE.match(row["text"]):
         parts = pose[1].split(" and ")
         for part in {pose[1], *parts}:
             add(f"head {part}")
     elif row["text"].startswith(("none of the ", "no facial action but ")):
-        known.still = row
+        view.still = row
     if row["time_s"] is not None:
         time = f"{row['time_s']:.2f}|{row['time_s']:.1f} s|seconds"
         add(f"at|around {time}")
@@ -81,17 +81,17 @@ def _read_face(row: Row, known: Known) -> None:
             add(f"a little more so at|around {time}")
 
 
-def _read_voice(row: Row, voice: VoiceNames, known: Known) -> None:
+def _read_voice(row: Row, voice: VoiceNames, view: EvidenceView) -> None:
     named = _NAMED.match(row["text"])
     if named is None:
         return
     feature, word = named[1].replace(" ", "_").removeprefix("vocal_"), named[2]
     if feature == "arousal":
-        known.arousal, known.arousal_level = row, word.removeprefix("very ")
+        view.arousal, view.arousal_level = row, word.removeprefix("very ")
     for said in (word, *voice.same.get(feature, {}).get(word, ())):
         for text in _voice_sayings(feature, " ".join(words_of(said)), voice):
             kind = "arousal" if feature == "arousal" else "fact"
-            known.patterns.append(Pattern.read(text, kind, row["id"]))
+            view.patterns.append(Pattern.read(text, kind, row["id"]))
 
 
 def _voice_sayings(feature: str, word: str, voice: VoiceNames) -> Iterator[str]:
