@@ -14,9 +14,10 @@ from made_clips import at_rate, sine, texture, write_clip, write_sound
 from PIL import Image
 
 from merr_pipeline.clips.probe import ProbeStage
+from merr_pipeline.clips.shots import find_cuts
 from merr_pipeline.schema import PROBE, Clip, ClipId, Row
-from merr_pipeline.settings import Settings
-from merr_pipeline.stage import Work
+from merr_pipeline.settings import ProbeSettings, Settings
+from merr_pipeline.stage import NotOk, Work
 
 
 def probe(path: Path, **settings) -> Row:
@@ -246,6 +247,15 @@ def test_limits_of_length_and_size_hold_exactly(tmp_path, settings, reason, deta
     assert row["status"] == ("skipped" if reason else "ok")
 
 
+def test_a_length_is_compared_as_it_is_stored(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", {0: 50, 40: 50, 80: 50})
+    stage = ProbeStage(Settings.model_validate({"probe": {"max_duration_s": 0.3}}))
+    stage._refuse_length(0.1 + 0.2)  # 0.30000000000000004
+    with pytest.raises(NotOk, match=r"0\.3"):
+        stage._refuse_length(0.301)
+    assert probe(path, max_duration_s=0.12)["status"] == "ok"
+
+
 def test_one_pixel_is_too_small(tmp_path):
     Image.new("L", (1, 1), 7).save(tmp_path / "dot.png")
 
@@ -325,6 +335,17 @@ def test_two_cuts_nearer_than_a_shot_may_be_are_one(tmp_path):
 
     assert len(cuts(probe(clip))) == 1
     assert cuts(probe(clip, min_shot_s=0.1)) == [10, 13]
+
+
+def test_two_cuts_just_as_far_apart_as_a_shot_may_be_are_two():
+    pictures = np.stack([texture(seed, 32, 24) for seed in range(3) for _ in range(8)])
+    settings = ProbeSettings(min_shot_s=0.2)
+    starts_ms = range(0, 20_000, 37)
+    found = [
+        find_cuts(pictures, (start_ms + 25 * np.arange(24)) / 1000, settings)
+        for start_ms in starts_ms
+    ]
+    assert found == [[8, 16]] * len(starts_ms)
 
 
 def flash(length: int) -> list:

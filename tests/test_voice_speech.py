@@ -65,6 +65,31 @@ def test_pauses_are_the_gaps_of_a_least_length():
     assert pauses(spans, 0.25) == pytest.approx([0.25, 1.0])
 
 
+def test_a_gap_of_just_the_threshold_counts_the_same_wherever_it_is():
+    def gaps_of(length_ms: int) -> list[list[Span]]:
+        return [
+            [Span(end_ms / 1000 - 1, end_ms / 1000), Span((end_ms + length_ms) / 1000, 99)]
+            for end_ms in range(0, 20_000, 7)
+        ]
+
+    assert {len(pauses(spans, 0.25)) for spans in gaps_of(250)} == {1}
+    assert {len(pauses(spans, 0.25)) for spans in gaps_of(249)} == {0}
+    assert {len(bridge(spans, 0.2)) for spans in gaps_of(200)} == {2}
+    assert {len(bridge(spans, 0.2)) for spans in gaps_of(199)} == {1}
+
+
+def test_a_burst_of_just_the_least_speech_is_kept_wherever_it_is():
+    settings = VoiceSettings(min_speech_s=0.3)
+    for first in range(100):
+        assert len(bursts([0] * first + [0.9] * 3 + [0], settings=settings)) == 1
+        assert bursts([0] * first + [0.9] * 2 + [0], settings=settings) == []
+
+
+def test_probabilities_are_compared_as_they_are_stored():
+    assert bursts([0.4996, 0.3496, 0]) == [(0.0, 0.2)]
+    assert bursts([0.4994, 0, 0]) == []
+
+
 @given(
     st.lists(st.floats(0, 1), max_size=60),
     st.floats(0, 1),
@@ -79,7 +104,7 @@ def test_spans_are_in_order_apart_and_inside_the_sound(probabilities, one, two, 
     joined = bridge(found, gap)
     for spans, least_gap in ((found, 0), (joined, gap)):
         assert all(0 <= span.start_s <= span.end_s <= duration_s for span in spans)
-        assert all(b.start_s - a.end_s >= least_gap for a, b in pairwise(spans))
+        assert all(round(b.start_s - a.end_s, 3) >= least_gap for a, b in pairwise(spans))
     assert len(joined) <= len(found)
 
 

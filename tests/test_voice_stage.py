@@ -1,6 +1,7 @@
 """The voice stage on whole clips."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from merr_pipeline.media import read_sound
 from merr_pipeline.schema import VOICE, Clip, ClipId
 from merr_pipeline.settings import Settings, SettingsError, load_settings
 from merr_pipeline.speech.vad import SpeechDetector
-from merr_pipeline.speech.voice import VoiceStage, measure_voice
+from merr_pipeline.speech.voice import VoiceStage, is_uncertain, measure_voice
 from merr_pipeline.stage import Work
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
@@ -81,6 +82,14 @@ def test_sound_with_a_pitch_and_no_speech_may_be_a_voice(stage, tmp_path):
     chord = sine(220, 1.5, 0.1) + sine(277, 1.5, 0.1) + sine(330, 1.5, 0.1)
     (row,) = run(stage, clip_of(tmp_path, chord))
     assert (row["reason"], row["speech_uncertain"]) == ("no_speech", True)
+
+
+@pytest.mark.parametrize(
+    ("vad_max", "tonal_s", "doubt"),
+    [(0.1996, 0.0, True), (0.1994, 0.0, False), (0.0, 0.2496, True), (0.0, 0.2494, False)],
+)
+def test_doubt_depends_on_the_values_that_are_stored(vad_max, tonal_s, doubt):
+    assert is_uncertain([], vad_max, tonal_s) is doubt
 
 
 def test_a_voice_is_found_where_it_is_and_measured(stage, tmp_path):
@@ -170,6 +179,12 @@ def test_the_fingerprint_changes_with_each_setting_of_the_voice():
     assert len({stage.identity().fingerprint() for stage in stages}) == len(stages)
     other = VoiceStage(load_settings(overrides=["engine.workers=3"], environment={}))
     assert other.identity().fingerprint() == stages[0].identity().fingerprint()
+
+
+def test_the_fingerprint_names_every_library_that_makes_a_number():
+    named = VoiceStage(Settings()).identity().tool_version
+    for name in ("av", "numpy", "scipy", "librosa", "pyloudnorm"):
+        assert f"{name} {version(name)}" in named
 
 
 @pytest.mark.parametrize("override", ["voice.vad_off=0.9", "voice.pitch_floor_hz=700"])

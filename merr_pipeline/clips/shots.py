@@ -64,8 +64,10 @@ def find_cuts(small: np.ndarray, times_s: np.ndarray, settings: ProbeSettings) -
     )
     cuts: list[int] = []
     for index in strongest_first:
-        alone = all(abs(times_s[index] - times_s[cut]) >= settings.min_shot_s for cut in cuts)
-        sudden = change[index] >= settings.cut_ratio * _usual_change(change, index)
+        alone = all(
+            round(abs(times_s[index] - times_s[cut]), 3) >= settings.min_shot_s for cut in cuts
+        )
+        sudden = change[index] >= round(settings.cut_ratio * _usual_change(change, index), 3)
         if alone and sudden and _lasting_change(small, index) >= settings.cut_min_change:
             cuts.append(index)
     return sorted(cuts)

@@ -69,7 +69,7 @@ def signal_to_noise(
     """
     if not speech.any():
         return None
-    if gap.sum() * frame_s >= MIN_GAP_S:
+    if round(gap.sum() * frame_s, 3) >= MIN_GAP_S:
         noise, method = float(power[gap].mean()), "gaps"
     else:
         noise, method = float(np.percentile(power[speech], 5)), "quiet_frames"

