@@ -16,8 +16,9 @@ from merr_pipeline.stage import Work
 SPEECH = {
     "status": "ok",
     "segments": [{"start_s": 0.3, "end_s": 0.9}, {"start_s": 1.2, "end_s": 1.7}],
+    "duration_s": 2.0,
 }
-NO_SPEECH = {"status": "skipped", "segments": None}
+NO_SPEECH = {"status": "skipped", "segments": None, "duration_s": None}
 
 
 def stage(**settings) -> TranscriptStage:
@@ -28,8 +29,10 @@ def clip_at(path: Path, **facts) -> Clip:
     return Clip(ClipId("clip"), path, path.name, "0" * 64, **facts)
 
 
-def transcribe(path: Path, voice=NO_SPEECH, settings=None, tracks=0, **facts) -> Row:
-    probe = {"status": "ok", "duration_s": 2.0, "subtitle_streams": tracks}
+def transcribe(
+    path: Path, voice=NO_SPEECH, settings=None, tracks=0, duration_s=2.0, **facts
+) -> Row:
+    probe = {"status": "ok", "duration_s": duration_s, "subtitle_streams": tracks}
     work = Work(clip_at(path, **facts), {"probe": probe, "voice": voice})
     (row,) = stage(**settings or {}).annotate([work])
     return row
@@ -172,16 +175,16 @@ def test_a_sidecar_of_sounds_alone_gives_no_words(media):
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("skipped", "no_transcript")
-    assert row["detail"] == "clip.srt holds no words"
+    assert row["detail"] == "sidecar .srt holds no words"
 
 
-def test_a_sidecar_that_cannot_be_read_fails_and_names_the_file(media):
+def test_a_sidecar_that_cannot_be_read_fails_and_names_its_kind(media):
     media.with_suffix(".srt").write_bytes(b"\x00\x01\x02\x03")
 
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("failed", "bad_sidecar")
-    assert row["detail"].startswith("clip.srt: no text in")
+    assert row["detail"].startswith("sidecar .srt: no text in")
 
 
 def test_a_good_sidecar_makes_up_for_a_bad_one_but_the_row_remembers(media):
@@ -204,6 +207,34 @@ def test_cues_outside_the_clip_are_left_out_and_counted(media):
     assert row["flags"] == ["cues_outside_clip=1"]
 
 
+@pytest.mark.parametrize("status", ["ok", "skipped"])
+def test_cues_may_lie_where_there_is_sound_and_no_picture_any_more(media, status):
+    media.with_suffix(".srt").write_text(SIDECAR)
+    voice = {**NO_SPEECH, "status": status, "duration_s": 3.8}
+
+    row = transcribe(media, voice=voice, duration_s=0.12)
+
+    assert row["status"] == "ok"
+    assert row["segments"] == [
+        segment(0.1, 0.8, "Who is there?", "ANNA"),
+        segment(1.6, 2.4, "Nobody."),
+    ]
+    assert row["flags"] == ["sounds_left_out=1"]
+
+
+def test_embedded_cues_may_lie_where_there_is_sound_and_no_picture_any_more(tmp_path):
+    path = write_clip(
+        tmp_path / "talk.mkv",
+        at_rate([50] * 3),
+        sound=sine(300, 2.0),
+        subtitles=[(1000, 1500, "Me.")],
+    )
+
+    row = transcribe(path, voice={**NO_SPEECH, "duration_s": 2.0}, tracks=1, duration_s=0.12)
+
+    assert row["segments"] == [segment(1.0, 1.5, "Me.")]
+
+
 def test_times_of_the_film_that_the_clip_was_cut_from_are_dropped(media):
     cues = [("01:10:00,000", "01:10:00,700", "Who?"), ("01:10:01,000", "01:10:02,000", "Me.")]
     media.with_suffix(".srt").write_text(srt(*cues))
@@ -221,7 +252,7 @@ def test_a_sidecar_that_lies_mostly_outside_the_clip_is_not_of_it(media):
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("failed", "bad_sidecar")
-    assert row["detail"] == "clip.srt: 4 of 5 cues lie outside the clip"
+    assert row["detail"] == "sidecar .srt: 4 of 5 cues lie outside the clip"
 
 
 def test_the_subtitles_of_a_whole_film_are_no_transcript_of_a_clip(media):
@@ -231,7 +262,7 @@ def test_the_subtitles_of_a_whole_film_are_no_transcript_of_a_clip(media):
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("failed", "bad_sidecar")
-    assert row["detail"] == "clip.srt: 2 of 2 cues lie outside the clip"
+    assert row["detail"] == "sidecar .srt: 2 of 2 cues lie outside the clip"
 
 
 def test_malformed_cues_and_guessed_encodings_are_flagged(media):
@@ -262,6 +293,18 @@ def test_facts_change_with_words_language_and_each_byte_of_each_sidecar(media):
     assert all(facts(clip) == facts(clip) for _ in range(2))
     assert len({repr(fact) for fact in seen}) == len(seen)
     assert "sidecars" not in stage(sources=["manifest"]).facts(clip)
+
+
+@pytest.mark.parametrize("ending", [".srt", ".en.srt", ".txt"])
+def test_renaming_clip_and_sidecar_together_changes_no_fact_and_no_row(tmp_path, ending):
+    seen = []
+    for name in ("before", "after"):
+        media = tmp_path / f"{name}.mp4"
+        (tmp_path / f"{name}{ending}").write_bytes(b"\x00\x01\x02\x03")
+        seen.append((stage().facts(clip_at(media)), transcribe(media)))
+
+    assert seen[0] == seen[1]
+    assert seen[0][1]["reason"] == "bad_sidecar"
 
 
 def test_the_fingerprint_changes_with_every_setting():

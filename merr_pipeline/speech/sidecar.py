@@ -32,6 +32,11 @@ class Sidecar:
     path: Path
     language: str | None
 
+    @property
+    def ending(self) -> str:
+        """What its name adds to that of the clip: ``.srt``, ``.en.srt``."""
+        return "".join([f".{self.language}" if self.language else "", self.path.suffix])
+
     def sha256(self) -> str | None:
         """Of its bytes; None if it may not be read."""
         try:

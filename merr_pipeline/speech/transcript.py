@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import av
+
 from merr_pipeline.media import SubtitleTrack, read_subtitles
 from merr_pipeline.schema import TRANSCRIPT, Clip, Reason, Row
 from merr_pipeline.settings import Settings
@@ -56,20 +58,21 @@ class TranscriptStage(Stage):
         self.settings = settings.transcript
 
     def identity(self) -> Identity:
-        """No tool but our own parsers."""
+        """Our own parsers; PyAV for embedded tracks."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="subtitles",
+            tool_version=f"av {av.__version__}",
             settings=self.settings.model_dump(mode="json"),
         )
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
-        """The manifest's words, and name and content of each sidecar."""
+        """The manifest's words; ending and content of each sidecar, whatever the clip is called."""
         facts: dict[str, Any] = {"transcript": clip.transcript, "language": clip.language}
         if "sidecar" in self.settings.sources:
             sidecars = find_sidecars(clip.path)
-            facts["sidecars"] = [[sidecar.path.name, sidecar.sha256()] for sidecar in sidecars]
+            facts["sidecars"] = [[sidecar.ending, sidecar.sha256()] for sidecar in sidecars]
         return facts
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
@@ -96,7 +99,7 @@ class TranscriptStage(Stage):
     def _ask(self, source: str, work: Work, search: Search) -> Words | None:
         if source == "manifest":
             return _from_manifest(work.clip)
-        duration_s = work.seen["probe"]["duration_s"]
+        duration_s = _end_s(work)
         if source == "sidecar":
             return self._from_sidecars(work.clip, duration_s, search)
         if not work.seen["probe"]["subtitle_streams"]:
@@ -109,12 +112,12 @@ class TranscriptStage(Stage):
                 read = read_sidecar(sidecar)
                 cues, flags = on_clock_of_clip(read.cues, duration_s)
             except BadSidecarError as error:
-                search.bad.append(f"{sidecar.path.name}: {error}")
+                search.bad.append(f"sidecar {sidecar.ending}: {error}")
                 continue
             if cues:
                 language = language_code(sidecar.language) or language_code(clip.language)
                 return Words("sidecar", cues, language, (*_flags(read), *flags))
-            search.wordless.append(f"{sidecar.path.name} holds no words")
+            search.wordless.append(f"sidecar {sidecar.ending} holds no words")
         return None
 
     def _from_tracks(
@@ -191,8 +194,14 @@ def _counts(**counts: int) -> tuple[str, ...]:
     return tuple(f"{name}={count}" for name, count in counts.items() if count)
 
 
+def _end_s(work: Work) -> float:
+    """Where picture and sound have both ended; the voice stage knows how long the sound is."""
+    picture_s: float = work.seen["probe"]["duration_s"]
+    return max(picture_s, work.seen["voice"]["duration_s"] or 0.0)
+
+
 def _row(words: Words, work: Work) -> Row:
-    duration_s = work.seen["probe"]["duration_s"]
+    duration_s = _end_s(work)
     cues, flags = words.cues, words.flags
     if len(cues) == 1 and cues[0].start_s is None:
         span = _span_of_speech(work)
