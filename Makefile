@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 DEV := .venv/.dev
 CLIPS ?= data/samples
-MANIFEST ?= $(wildcard $(CLIPS)/manifest.csv)
+MANIFEST ?= $(shell test -f "$(CLIPS)/manifest.csv" && echo "$(CLIPS)/manifest.csv")
 OUT ?= data/merr
 
 .PHONY: setup build-merr test test-all check fix bench samples constraints clean help
@@ -31,7 +31,7 @@ $(DEV): .venv/.core
 	@touch $@
 
 build-merr: .venv/.core  ## build a MERR dataset from CLIPS (data/samples) into OUT (data/merr)
-	@$(BIN)/python -m flows.run_local $(CLIPS) --out $(OUT) $(if $(MANIFEST),--manifest $(MANIFEST)) $(ARGS)
+	@$(BIN)/python -m flows.run_local "$(CLIPS)" --out "$(OUT)" $(if $(MANIFEST),--manifest "$(MANIFEST)") $(ARGS)
 
 test: $(DEV)     ## the tests of core and dev; no network, no GPU, no model
 	$(BIN)/pytest -m "not extras"

@@ -23,13 +23,15 @@ from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import Inputs, read_inputs
 from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.dataset.assemble import AssembleReport, assemble
+from merr_pipeline.dataset.folder import recover
 from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.files import write_atomically
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages
 from merr_pipeline.request import Request
-from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Status
+from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Refusal, Status
 from merr_pipeline.settings import Settings, load_settings
+from merr_pipeline.templates import check_folder
 
 EXIT_DONE, EXIT_SOME_FAILED = 0, 1
 
@@ -110,6 +112,8 @@ class Build:
             rejected=assembled.rejected,
             splits=dict(assembled.rows.get("clips", {})),
             damaged_parts=[path.name for path in self.pipeline.store.damaged],
+            copies=self.inputs.copies,
+            failures=_failures(states, self.inputs.refusals),
             failed_clips=sum(state.failed for state in states) + len(self.inputs.refusals),
             unfinished_clips=sum(bool(state.pending) for state in states),
         )
@@ -133,6 +137,8 @@ class Summary:
     rejected: int
     splits: dict[str, int]
     damaged_parts: list[str]
+    copies: int  # inputs that hold the bytes of another clip
+    failures: list[str]  # "clip: stage reason: detail", one for each that failed
     failed_clips: int  # clips with a failed stage, and inputs refused at the door
     unfinished_clips: int  # clips with a stage that has no row yet: the run was cut short
 
@@ -189,6 +195,10 @@ def open_build(request: Request) -> Iterator[Build]:
         MerrError: anything that keeps the build from starting; it says what to do.
     """
     settings = load_settings(request.profile, request.overrides)
+    if settings.templates is not None:
+        check_folder(settings.templates)
+    if request.manifest is None and (request.mapping or request.preset):
+        raise MerrError("--map and --preset say how to read a manifest; give one with --manifest.")
     check_ready(settings)
     try:
         request.out.mkdir(parents=True, exist_ok=True)
@@ -197,6 +207,9 @@ def open_build(request: Request) -> Iterator[Build]:
         raise MerrError(f"--out {request.out} cannot be written: {error.strerror}") from error
     with lock:
         _hold(lock, request.out)
+        recover(request.out)
+        for left_over in request.out.rglob(".tmp-*"):  # of a write that was killed
+            left_over.unlink()
         yield Build(request, settings)
 
 
@@ -224,6 +237,16 @@ def _count_statuses(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int
     for stage, status in pairs:
         counts[stage][status] += 1
     return {stage: dict(sorted(count.items())) for stage, count in counts.items() if count}
+
+
+def _failures(states: Iterable[State], refusals: Iterable[Refusal]) -> list[str]:
+    found = [
+        f"{state.clip.clip_id}: {stage} {entry.reason}: {entry.detail or ''}"
+        for state in states
+        for stage, entry in state.entries.items()
+        if entry.status == Status.FAILED
+    ]
+    return found + [f"{r.clip_id}: {r.stage} {r.reason.value}: {r.detail}" for r in refusals]
 
 
 def _count_reasons(states: Iterable[State]) -> dict[str, int]:

@@ -114,11 +114,13 @@ def validate(
     """Prove a finished dataset: checksums, schema, media, splits, grounding of every text."""
     from merr_pipeline.dataset.validate import validate as find_problems
 
+    if not out.is_dir():
+        raise MerrError(f"{out} is not a folder; give the --out of a build.")
     problems = find_problems(out, clips, templates)
     for problem in problems:
         console.print(f"problem: {problem}", highlight=False, markup=False)
     if problems:
-        console.print(f"{len(problems)} problems")
+        console.print(f"problems: {len(problems)}")
         raise typer.Exit(1)
     console.print(f"{out / 'dataset'}: no problem found", markup=False)
 
@@ -168,10 +170,8 @@ def config(
     from merr_pipeline.settings import describe_keys, load_settings
 
     if describe:
-        table = Table("setting", "kind", "meaning", box=None)
-        for row in describe_keys():
-            table.add_row(*row)
-        console.print(table)
+        for key, kind, meaning in describe_keys():
+            console.print(f"{key}\n    {kind}. {meaning}", highlight=False, markup=False)
         return
     settings = load_settings(profile, overrides or ())
     sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
@@ -184,6 +184,8 @@ def samples(
     """Copy the sample clips, with manifest and known truth, to a folder to try things on."""
     from merr_pipeline.templates import shipped_samples
 
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise MerrError(f"{folder} is there already; name a folder that is not.")
     makers = shutil.ignore_patterns("*.py", "generator", "__pycache__")
     shutil.copytree(shipped_samples(), folder, dirs_exist_ok=True, ignore=makers)
     count = len(list(folder.glob("clips/*.mp4")))

@@ -21,6 +21,8 @@ from merr_pipeline.pipeline import BatchReport, State
 from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
 
+MOST_FAILURES = 20  # that are printed; the run's summary holds all
+
 
 def run_build(request: Request, console: Console) -> Summary:
     """Open, run and publish a build; everything a user sees of it is printed here.
@@ -60,6 +62,8 @@ def run_batches(build: Build) -> Iterable[tuple[int, BatchReport]]:
 def print_plan(build: Build, console: Console) -> None:
     """Say what was found and what is pending."""
     found = f"{build.inputs.file_count} inputs, {len(build.inputs.clips)} clips"
+    for note in build.inputs.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
     for path in build.pipeline.store.damaged:
         console.print(
             f"damaged, its rows are made again: {path.name}", style="yellow", markup=False
@@ -75,10 +79,16 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     """The table of counts by stage, the reasons, and what lies where."""
     _print_stages(summary.stages, summary.made, console)
     _print_reasons(summary.reasons, console)
+    for failure in summary.failures[:MOST_FAILURES]:
+        console.print(f"failed: {failure}", style="red", highlight=False, markup=False)
+    if len(summary.failures) > MOST_FAILURES:
+        console.print(f"… and {len(summary.failures) - MOST_FAILURES} more in {request.out}/runs")
     splits = ", ".join(f"{name} {n}" for name, n in summary.splits.items())
+    copies = f" and {summary.copies} copies" if summary.copies else ""
     console.print(
-        f"{summary.inputs} inputs: {summary.accepted} clips in the dataset ({splits or 'none'}), "
-        f"{summary.rejected} rejected, {summary.failed_clips} failed; {summary.seconds} s",
+        f"{summary.inputs} inputs: {summary.accepted} clips{copies} in the dataset "
+        f"({splits or 'none'}), {summary.rejected} rejected; of all, {summary.failed_clips} failed "
+        f"in some stage; {summary.seconds} s",
         highlight=False,
     )
     if summary.unfinished_clips:

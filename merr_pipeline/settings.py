@@ -265,12 +265,11 @@ def _read_profile(profile: str) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any]]:
-    found = []
-    for name, value in sorted(environment.items()):
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            found.append((key, _parse(value)))
-    return found
+    return [
+        (name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."), _parse(value))
+        for name, value in sorted(environment.items())
+        if name.startswith(ENVIRONMENT_PREFIX)
+    ]
 
 
 def _split_override(text: str) -> tuple[str, Any]:

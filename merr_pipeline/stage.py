@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -181,6 +182,9 @@ def not_ok_row(ended: NotOk) -> Row:
     }
 
 
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")  # of absolute paths, which differ by machine
+
+
 def describe(error: BaseException) -> str:
     """One line for ``detail``: the error, and where in our code it arose (no path of a machine)."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -189,7 +193,7 @@ def describe(error: BaseException) -> str:
     if ours:
         module = ours[-1].filename.rpartition("merr_pipeline/")[2]
         place = f" at {module}:{ours[-1].lineno}"
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {_FOLDERS.sub('', str(error))}{place}"
 
 
 def rounded(value: Any, digits: int = 3) -> Any:

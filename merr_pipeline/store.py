@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from merr_pipeline.files import write_atomically
 from merr_pipeline.schema import PASSES_WITH_TIME, Row, Status
 
-_HEAD = ["input_key", "row_hash", "status", "reason"]
+_HEAD = ["input_key", "row_hash", "status", "reason", "detail"]
 _NAME_LENGTH = 32
 
 
@@ -40,6 +40,7 @@ class Entry:
     row_hash: str
     status: str
     reason: str | None
+    detail: str | None
     part: str  # file name inside the stage's folder
     place: int  # row number inside the part
 

@@ -7,6 +7,7 @@ every stage that reads it.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,21 @@ class Template:
     def data(self) -> Any:
         """The YAML of the file, parsed anew at each call so that no caller changes another's."""
         return yaml.safe_load(self.text)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a user's folder that cannot do what it is there for.
+
+    Raises:
+        MerrError: it is no folder, or holds a file that no template is called like.
+    """
+    if not folder.is_dir():
+        raise MerrError(f"templates = {folder} is not a folder.")
+    known = sorted(path.name for path in shipped_folder().glob("*.yaml"))
+    for path in sorted(folder.glob("*.y*ml")):
+        if path.name not in known:
+            near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.0)[0]
+            raise MerrError(f"no template is called {path.name}. Did you mean {near}?")
 
 
 def load_template(name: str, folder: Path | None = None) -> Template:

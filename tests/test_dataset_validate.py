@@ -76,7 +76,7 @@ def test_a_whole_dataset_has_no_problem(out):
 
 class TestFiles:
     def test_no_dataset(self, tmp_path):
-        only(problems(tmp_path), "manifest.json", "no finished dataset", "Run `merr build`")
+        only(problems(tmp_path), "dataset: there is none", "Run `merr build`")
 
     def test_a_swap_cut_short(self, out):
         (out / "dataset").rename(out / ".dataset-old")

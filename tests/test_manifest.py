@@ -125,14 +125,45 @@ def test_csv_jsonl_and_parquet_read_alike(tmp_path, suffix):
     assert [clip.label for clip in inputs.clips] == ["sad", None]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
-def test_the_encodings_of_real_tables_are_read(tmp_path, encoding):
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("utf-8", "对不起大家"),
+        ("utf-8-sig", "对不起大家"),
+        ("gb18030", "对不起大家"),
+        ("utf-16", "对不起大家"),
+        ("latin-1", "Tschüs München"),
+    ],
+)
+def test_the_encodings_of_real_tables_are_read(tmp_path, encoding, words):
     put(tmp_path, "a.mp4")
-    manifest = table(tmp_path, "path,transcript\na.mp4,对不起大家\n", encoding=encoding)
+    manifest = table(tmp_path, f"path,transcript\na.mp4,{words}\n", encoding=encoding)
 
     (clip,) = read_inputs(tmp_path, manifest).clips
 
-    assert clip.transcript == "对不起大家"
+    assert clip.transcript == words
+
+
+def test_what_a_user_may_have_meant_otherwise_is_noted(tmp_path):
+    put(tmp_path, "a.mp4", "b.mp4")
+    manifest = table(tmp_path, "path,emotion\na.mp4,sad\n")
+
+    notes = read_inputs(tmp_path, manifest).notes
+
+    assert "columns that nothing reads: emotion (see --map)" in notes
+    assert "1 media files in the folder are not in the manifest" in notes
+    assert read_inputs(tmp_path).notes == (
+        "manifest.csv lies in the folder and is not used; say --manifest",
+    )
+    assert read_inputs(tmp_path, manifest, read_columns("emotion=label")).notes == notes[1:]
+
+
+def test_a_mapped_column_that_is_not_there_is_an_error(tmp_path):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "path,emotion\na.mp4,sad\n")
+
+    with pytest.raises(ManifestError, match="no column nosuch; it has path, emotion"):
+        read_inputs(tmp_path, manifest, read_columns("nosuch=label"))
 
 
 def test_what_is_wrong_with_one_row_refuses_that_row_alone(tmp_path):

@@ -55,6 +55,12 @@ def test_a_bad_value_names_the_key_and_what_may_stand_there():
         load("face.tool=dlib")
 
 
+def test_a_misspelt_variable_is_refused_and_a_top_level_one_is_read(tmp_path):
+    with pytest.raises(SettingsError, match=r"moment_rule is not a setting.*moment\.rule"):
+        load(MERR_MOMENT_RULE="paper")
+    assert load(MERR_TEMPLATES=str(tmp_path)).templates == tmp_path
+
+
 def test_an_override_without_equals_sign_says_how_to_write_it():
     with pytest.raises(SettingsError, match="key=value"):
         load("face.tool")

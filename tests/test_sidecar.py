@@ -185,6 +185,19 @@ def test_encodings_are_told_apart(codec, named, text, words):
     assert read.encoding == ("utf-8" if text is SRT and codec == "gb18030" else named)
 
 
+@pytest.mark.parametrize("words", ["Célèbre garçon, je suis très content", "Tschüs München, ätsch"])
+def test_accents_are_not_taken_for_chinese(words):
+    read = parse(words.encode("latin-1"), ".txt")
+
+    assert (read.cues[0].text, read.encoding) == (words, "cp1252")
+
+
+def test_one_chinese_word_among_english_is_chinese():
+    read = parse("He said 你好 and left".encode("gb18030"), ".txt")
+
+    assert (read.cues[0].text, read.encoding) == ("He said 你好 and left", "gb18030")
+
+
 def test_western_text_that_is_no_gb18030_is_windows_1252():
     read = parse(SRT.replace("Home.", "Voilà ça.").encode("cp1252"), ".srt")
 

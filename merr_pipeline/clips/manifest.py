@@ -37,6 +37,12 @@ class Inputs:
 
     clips: tuple[Clip, ...]  # sorted by clip_id
     refusals: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()  # what a user may have meant otherwise
+
+    @property
+    def copies(self) -> int:
+        """Files that hold the bytes of another clip."""
+        return sum(len(clip.other_paths) for clip in self.clips)
 
     @property
     def file_count(self) -> int:
@@ -59,11 +65,13 @@ def read_inputs(
         raise ManifestError(f"{root} is not a folder. Give the folder that holds the clips.")
     root = Path(os.path.abspath(root))  # noqa: PTH100 - also resolves '..', unlike absolute()
     media = find_media(root)
-    rows = (
-        _fill_paths(read_rows(manifest, columns or Columns()), media)
-        if manifest
-        else [{"clip_id": clip_id, "path": path} for path, clip_id in name_clips(media).items()]
-    )
+    if manifest:
+        listed, unused = read_rows(manifest, columns or Columns())
+        rows = _fill_paths(listed, media)
+        notes = _notes_on_table(unused, rows, media)
+    else:
+        rows = [{"clip_id": name, "path": path} for path, name in name_clips(media).items()]
+        notes = _notes_on_folder(root)
     if not rows:
         raise ManifestError(
             f"no clips in {manifest or root}. Known suffixes, in any case: "
@@ -74,7 +82,22 @@ def read_inputs(
     return Inputs(
         clips=tuple(sorted(merged, key=lambda clip: clip.clip_id)),
         refusals=tuple(sorted([*refusals, *conflicts], key=lambda item: item.clip_id)),
+        notes=tuple(notes),
     )
+
+
+def _notes_on_table(unused: list[str], rows: list[dict[str, Any]], media: list[str]) -> list[str]:
+    listed = {os.path.normpath(row["path"]) for row in rows if row.get("path")}
+    beside = [path for path in media if path not in listed]
+    notes = [f"columns that nothing reads: {', '.join(unused)} (see --map)"] if unused else []
+    if beside:
+        notes.append(f"{len(beside)} media files in the folder are not in the manifest")
+    return notes
+
+
+def _notes_on_folder(root: Path) -> list[str]:
+    tables = sorted(path.name for path in root.glob("manifest.*") if path.is_file())
+    return [f"{name} lies in the folder and is not used; say --manifest" for name in tables]
 
 
 def find_media(root: Path) -> list[str]:

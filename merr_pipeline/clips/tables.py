@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from merr_pipeline.encodings import decode
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import load_template
 
@@ -40,6 +42,12 @@ class Columns:
     formats: Mapping[str, str] = field(default_factory=dict)  # ours -> "{Theirs}_{Others}"
     constants: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()  # theirs that --map names, which must be there
+
+    def unused(self, table: Iterable[object]) -> list[str]:
+        """Columns of a table that nothing reads."""
+        used = {*COLUMNS, *self.names, *re.findall(r"{(\w+)}", " ".join(self.formats.values()))}
+        return [str(name) for name in table if str(name) not in used]
 
 
 def read_columns(mapping: str = "", preset: str = "", templates: Path | None = None) -> Columns:
@@ -49,7 +57,7 @@ def read_columns(mapping: str = "", preset: str = "", templates: Path | None = N
         ManifestError: no such preset, or a map to a column that we do not have.
     """
     columns = _preset(preset, templates) if preset else Columns()
-    names = dict(columns.names)
+    names, asked = dict(columns.names), []
     for pair in filter(None, (part.strip() for part in mapping.split(","))):
         theirs, equals, ours = (text.strip() for text in pair.partition("="))
         if not equals or ours not in COLUMNS:
@@ -58,7 +66,8 @@ def read_columns(mapping: str = "", preset: str = "", templates: Path | None = N
             )
         names = {key: value for key, value in names.items() if value != ours}
         names[theirs] = ours
-    return replace(columns, names=names)
+        asked.append(theirs)
+    return replace(columns, names=names, asked=tuple(asked))
 
 
 def _preset(name: str, templates: Path | None) -> Columns:
@@ -74,13 +83,21 @@ def _preset(name: str, templates: Path | None) -> Columns:
     )
 
 
-def read_rows(path: Path, columns: Columns) -> list[dict[str, Any]]:
-    """The rows of a manifest in our columns; cells are text, blank ones are absent.
+def read_rows(path: Path, columns: Columns) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a manifest in our columns, and the names of columns that nothing reads.
+
+    Cells are text, blank ones are absent.
 
     Raises:
         ManifestError: the table cannot be read, or names neither paths nor ids.
     """
     table = _read_table(path)
+    missing = [name for name in columns.asked if name not in table.columns]
+    if missing:
+        raise ManifestError(
+            f"{path} has no column {', '.join(missing)}; "
+            f"it has {', '.join(map(str, table.columns))}."
+        )
     rows = [_translate(row, columns) for row in table.to_dict("records")]
     if rows and not any(row.get("path") or row.get("clip_id") for row in rows):
         raise ManifestError(
@@ -88,7 +105,7 @@ def read_rows(path: Path, columns: Columns) -> list[dict[str, Any]]:
             f"{', '.join(map(str, table.columns))}.\n"
             "Say which is which with --map, e.g. --map file=path,emotion=label."
         )
-    return rows
+    return rows, columns.unused(table.columns)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -106,7 +123,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
     """Every value as it stands; a reader of tables would make numbers of ids, and round them."""
-    lines = path.read_text("utf-8-sig").splitlines()
+    lines = _decode(path).splitlines()
     return pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
 
 
@@ -125,14 +142,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _decode(path: Path) -> str:
-    """UTF-8 (with or without a mark), else GB 18030."""
-    content = path.read_bytes()
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise ManifestError(f"manifest {path} is neither UTF-8 nor GB 18030; save it as UTF-8.")
+    try:
+        return decode(path.read_bytes())[0]
+    except ValueError as error:
+        raise ManifestError(f"manifest {path} holds {error}; save it as UTF-8.") from error
 
 
 def _translate(row: Mapping[Any, Any], columns: Columns) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def _judge_sound(clip: Clip, rows: Rows, settings: DatasetSettings) -> Refusal |
         if stage not in rows or rows[stage]["status"] == Status.FAILED:
             return _for_row(clip, rows, stage)
     reasons = ", ".join(f"{stage}: {rows[stage]['reason']}" for stage in ("voice", "transcript"))
+    reasons += "; dataset.require_words_or_voice=false would keep it"
     return _refuse(clip, DATASET_RULE, Reason.NO_WORDS_NO_VOICE, reasons)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REBUILD = "Run `merr build` again: it makes again what does not hold."
+REPLACE = (
+    "Put the file back from a copy; without one, delete the dataset folder and build again: "
+    "the rows are kept, but all splits are drawn anew."
+)
 REMAKE = "No build leaves it so: delete the dataset folder and build again."
 
 

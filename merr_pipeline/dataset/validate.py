@@ -27,7 +27,7 @@ from merr_pipeline.dataset.folder import (
     read_manifest,
     sha256_of,
 )
-from merr_pipeline.dataset.problems import REBUILD, Problem
+from merr_pipeline.dataset.problems import REBUILD, REPLACE, Problem
 from merr_pipeline.dataset.row_checks import RowChecks
 from merr_pipeline.dataset.shards import stored_schema
 from merr_pipeline.schema import SCHEMA_VERSION, MerrError
@@ -47,7 +47,7 @@ def validate(
     try:
         manifest = read_manifest(dataset)
     except MerrError as error:
-        return [Problem(MANIFEST, None, str(error), REBUILD)]
+        return [Problem(MANIFEST, None, *str(error).split("\n", 1))]
     if manifest is None:
         return [_no_manifest(out)]
     problems = [*_check_manifest(manifest), *_check_strays(dataset, manifest)]
@@ -66,9 +66,10 @@ def _no_manifest(out: Path) -> Problem:
     if (out / OLD).exists():
         what = "a build was stopped while it swapped the new dataset in; both are whole"
         return Problem(DATASET, None, what, "Run `merr build` again: it finishes the swap.")
-    return Problem(
-        MANIFEST, None, f"{out / DATASET} holds no finished dataset", "Run `merr build`."
-    )
+    if (out / DATASET).exists():
+        what = f"{out / DATASET} has none, so no build has finished it"
+        return Problem(MANIFEST, None, what, "Move that folder away, then run `merr build`.")
+    return Problem(DATASET, None, f"there is none in {out}", "Run `merr build`.")
 
 
 def _check_manifest(manifest: Manifest) -> Iterator[Problem]:
@@ -91,10 +92,11 @@ def _check_file(
     dataset: Path, name: str, facts: FileFacts, manifest: Manifest
 ) -> Iterator[Problem]:
     path = dataset / name
+    todo = REPLACE if name.startswith("clips/") else REBUILD  # a build reads the splits there
     if not path.is_file():
-        yield Problem(name, None, "is in the manifest, but not there", REBUILD)
+        yield Problem(name, None, "is in the manifest, but not there", todo)
     elif sha256_of(path) != facts.sha256:
-        yield Problem(name, None, "its bytes are not those of the manifest's sha256", REBUILD)
+        yield Problem(name, None, "its bytes are not those of the manifest's sha256", todo)
     elif name != CARD:
         yield from _check_parquet(path, name, facts, manifest)
 

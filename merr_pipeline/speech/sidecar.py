@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from merr_pipeline.encodings import decode
 from merr_pipeline.speech.subtitle_text import Cue, cues_of
 
 KINDS = (".srt", ".vtt", ".ass", ".ssa", ".txt")  # of two that serve, the earlier is taken
@@ -151,7 +152,10 @@ def parse(raw: bytes, kind: str) -> Subtitles:
     """The subtitles in the bytes of a file of ``kind`` (its suffix); raises BadSidecarError."""
     if len(raw) > MAX_BYTES:
         raise BadSidecarError(f"larger than {MAX_BYTES >> 20} MiB")
-    text, encoding = decode(raw)
+    try:
+        text, encoding = decode(raw)
+    except ValueError as error:
+        raise BadSidecarError(str(error)) from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return Subtitles((), encoding)
@@ -174,30 +178,6 @@ def _cleaned(found: Iterable[Cue], encoding: str, malformed: int) -> Subtitles:
         sounds += dropped
         cues += [cue for cue in clean if cue not in cues[-4:]]  # ASS repeats a line per layer
     return Subtitles(tuple(cues), encoding, malformed, sounds)
-
-
-def decode(raw: bytes) -> tuple[str, str]:
-    """Text and the name of its encoding: UTF-8, UTF-16, else GB 18030, else Windows-1252."""
-    for encoding in _encodings(raw):
-        try:
-            text = raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if not _CONTROL.search(text):
-            return text, encoding.removesuffix("-sig")
-    raise BadSidecarError("no text in UTF-8, UTF-16, GB 18030 or Windows-1252")
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-
-
-def _encodings(raw: bytes) -> tuple[str, ...]:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return ("utf-16",)
-    sample = raw[:4096]
-    if sample.count(0) > len(sample) // 4:  # UTF-16 without its mark: half of ASCII text is 0
-        return ("utf-16-le", "utf-16-be") if sample[1::2].count(0) else ("utf-16-be",)
-    return ("utf-8-sig", "gb18030", "cp1252")
 
 
 # --- SubRip and WebVTT -----------------------------------------------------------------------
