@@ -241,12 +241,16 @@ def _count_statuses(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int
 
 def _failures(states: Iterable[State], refusals: Iterable[Refusal]) -> list[str]:
     found = [
-        f"{state.clip.clip_id}: {stage} {entry.reason}: {entry.detail or ''}"
+        _failure(state.clip.clip_id, stage, entry.reason, entry.detail)
         for state in states
         for stage, entry in state.entries.items()
         if entry.status == Status.FAILED
     ]
-    return found + [f"{r.clip_id}: {r.stage} {r.reason.value}: {r.detail}" for r in refusals]
+    return found + [_failure(r.clip_id, r.stage, r.reason, r.detail) for r in refusals]
+
+
+def _failure(clip_id: str, stage: str, reason: str | None, detail: str | None) -> str:
+    return f"{clip_id}: {stage} {reason}" + (f": {detail}" if detail else "")
 
 
 def _count_reasons(states: Iterable[State]) -> dict[str, int]:
