@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,8 +55,7 @@ def annotate(tmp_path):
         if text is not None:
             (folder / name).write_text(text)
         tree = load_settings("openface", [f"face.openface.csv_dir={folder}"], {})
-        path = tmp_path / "media" / "clip.mp4"
-        clip = Clip(ClipId("media_clip"), path, "media/clip.mp4", "0" * 64)
+        clip = Clip(ClipId("media_clip"), tmp_path / "clip.mp4", "clip.mp4", "0" * 64)
         work = Work(clip, {"probe": make_probe(frame_times_s, cuts, **probe)})
         return FaceStage(tree).annotate([work])[0]
 
@@ -207,6 +207,66 @@ def test_the_name_of_the_clip_goes_before_the_name_of_the_file(annotate):
     annotate(made_csv([made_row(1, AU12=1.0)]), [0.0], name="clip.csv")
     row = annotate(made_csv([made_row(1, AU12=2.0)]), [0.0], name="media_clip.csv")
     assert trace(row["tracks"][0], "AU12") == [2.0]
+
+
+def face_of(csv_dir: Path, clip_id: str, media_path: str):
+    tree = load_settings("openface", [f"face.openface.csv_dir={csv_dir}"], {})
+    clip = Clip(ClipId(clip_id), csv_dir.parent / media_path, media_path, "0" * 64)
+    stage = FaceStage(tree)
+    return stage.facts(clip), stage.annotate([Work(clip, {"probe": make_probe([0.0])})])[0]
+
+
+@pytest.mark.parametrize("clip_id", ["b/x", "second"])
+def test_clips_of_two_folders_never_share_the_csv_of_their_file_name(tmp_path, clip_id):
+    (tmp_path / "x.csv").write_text(made_csv([made_row(1)]))
+
+    fact, row = face_of(tmp_path, clip_id, "b/x.mp4")
+
+    assert fact == {"openface_csv": None}
+    assert row["reason"] == "no_openface_csv"
+    assert row["detail"] == (
+        f"no {clip_id}.csv in face.openface.csv_dir; x.csv is not taken, for a clip of another "
+        "folder may have that name too"
+    )
+
+
+def test_a_clip_in_a_folder_finds_its_csv_in_the_same_folder(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.csv").write_text(made_csv([made_row(1)]))
+
+    fact, row = face_of(tmp_path, "b/x", "b/x.mp4")
+
+    assert fact["openface_csv"] is not None
+    assert row["status"] == "ok"
+
+
+def test_a_name_that_no_file_can_have_has_no_csv(tmp_path):
+    for clip_id in ("x" * 300, "x\0y"):
+        fact, row = face_of(tmp_path, clip_id, "clip.mp4")
+        assert fact == {"openface_csv": None}
+        assert row["reason"] == "no_openface_csv"
+
+
+def test_a_csv_that_may_not_be_read_fails_with_why(tmp_path, monkeypatch):
+    (tmp_path / "clip.csv").write_text(made_csv([made_row(1)]))
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path.suffix != ".csv":
+            return read(path)
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    fact, row = face_of(tmp_path, "clip", "clip.mp4")
+
+    assert fact == {"openface_csv": None}
+    assert (row["reason"], row["detail"]) == ("tool_output_invalid", "Permission denied")
+
+
+def test_the_version_of_openface_is_not_known_and_not_made_up(annotate):
+    assert annotate(made_csv([made_row(1)]), [0.0])["tool_version"] is None
+    identity = FaceStage(load_settings("openface", (), {})).identity()
+    assert "csv" not in identity.tool_version
 
 
 def test_a_clip_id_never_leads_out_of_the_folder(tmp_path):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.face.geometry import load_geometry
+from merr_pipeline.face.tools.environment import pinned_versions
 from merr_pipeline.face.tools.facemesh import Facemesh
 from merr_pipeline.face.tools.openface import OpenFaceCsvs
 from merr_pipeline.schema import FACE, Clip, Row
@@ -44,12 +47,18 @@ class FaceStage(Stage):
             settings = self.settings.openface.model_dump(mode="json", exclude={"csv_dir"})
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool=self.settings.tool,
-            tool_version=self.tool.version,
+            tool_version=self._versions(),
             template=digest(templates),
             settings=settings,
         )
+
+    def _versions(self) -> str:
+        """What makes the meshes, and what measures them; nothing for CSVs: they do not say."""
+        if self.settings.tool == "openface":
+            return ""
+        return f"{', '.join(pinned_versions('facemesh'))}; measured with numpy {np.__version__}"
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
         """The content of the clip's OpenFace CSV, where that is the tool."""
@@ -58,7 +67,7 @@ class FaceStage(Stage):
         return {}
 
     def setup(self) -> None:
-        """Start the tool, so that it loads its models while probe works."""
+        """Start the tool; it is called when the first clip comes that has to be measured."""
         self.tool.start()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ do not build it at once. Nothing is written next to the program, so a read-only 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,12 @@ def installed_version(name: str) -> str | None:
         check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def pinned_versions(name: str) -> list[str]:
+    """``mediapipe 0.10.21`` and so on: what the program pins, in the order in which it says it."""
+    pins = re.findall(r'^#   "([\w-]+)==([\w.]+)"', PROGRAMS[name].read_text("utf-8"), re.MULTILINE)
+    return [f"{package} {version}" for package, version in pins]
 
 
 def command(name: str, offline: bool = True) -> list[str]:

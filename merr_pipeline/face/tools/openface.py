@@ -26,7 +26,7 @@ MAX_ROWS_APART = 1  # OpenFace now and then drops the last frame
 class OpenFaceCsvs:
     """Reads the CSV of each clip, and turns its rows into tracks."""
 
-    version = "csv"
+    version = None  # the CSV does not say by which OpenFace it was written
 
     def __init__(self, settings: OpenFaceSettings, support: ToolSupport) -> None:
         self._settings, self._support = settings, support
@@ -38,9 +38,12 @@ class OpenFaceCsvs:
         """Nothing to free."""
 
     def sha256(self, clip: Clip) -> str | None:
-        """Of the CSV of a clip; None without one."""
+        """Of the CSV of a clip; None without one, and if it may not be read."""
         path = self._path(clip)
-        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            return None
 
     def measure(self, clip: Clip, probe: Row) -> Row:
         """The payload of the face row of a clip.
@@ -56,6 +59,8 @@ class OpenFaceCsvs:
             rows = parse_openface(path.read_bytes())
         except BadCsv as error:
             raise fail(Reason.TOOL_OUTPUT_INVALID, str(error)) from error
+        except OSError as error:
+            raise fail(Reason.TOOL_OUTPUT_INVALID, str(error.strerror)) from error
         _check_frames(rows, probe["frame_count"])
         seen = self._seen(rows, probe["frame_count"])
         sightings = _sightings(rows, seen, probe)
@@ -71,6 +76,7 @@ class OpenFaceCsvs:
                 for number, track in enumerate(tracks)
             ],
             "face_count": None,  # it reports one face, however many there are
+            "looked_at": probe["frame_count"],
             "flags": self._flags(rows),
         }
 
@@ -79,12 +85,16 @@ class OpenFaceCsvs:
         if folder is None:
             return None
         inside = (folder / name for name in _names(clip) if not _leaves(name))
-        return next((path for path in inside if path.is_file()), None)
+        return next((path for path in inside if _is_file(path)), None)
 
     def _where_looked(self, clip: Clip) -> str:
         if self._settings.csv_dir is None:
             return "face.openface.csv_dir is not set; give the folder that holds OpenFace's CSVs"
-        return f"no {' and no '.join(_names(clip))} in face.openface.csv_dir"
+        names, stem = _names(clip), f"{clip.path.stem}.csv"
+        looked = f"no {' and no '.join(names)} in face.openface.csv_dir"
+        if stem in names:
+            return looked
+        return f"{looked}; {stem} is not taken, for a clip of another folder may have that name too"
 
     def _seen(self, rows: OpenFaceRows, frame_count: int) -> NDArray[np.bool_]:
         """Which rows show a face: a fit that OpenFace calls good and is sure enough of."""
@@ -111,8 +121,21 @@ class OpenFaceCsvs:
 
 
 def _names(clip: Clip) -> list[str]:
-    """What the CSV of a clip may be called, the more telling name first."""
-    return list(dict.fromkeys([f"{clip.clip_id}.csv", f"{clip.path.stem}.csv"]))
+    """What the CSV of a clip may be called, the more telling name first.
+
+    The name of the file alone is enough only right under the input folder, where no other clip has
+    it.
+    """
+    in_a_folder = "/" in clip.media_path
+    by_stem = [] if in_a_folder else [f"{clip.path.stem}.csv"]
+    return list(dict.fromkeys([f"{clip.clip_id}.csv", *by_stem]))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a clip id may be longer than the name of any file
+        return False
 
 
 def _leaves(name: str) -> bool:
