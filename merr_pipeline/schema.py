@@ -253,7 +253,8 @@ FACE = _stage(
     tool_version=_text,
     au_scale=_text,  # intensity_0_5 | probability | proxy_0_5
     tracks=pa.list_(TRACK),
-    face_count=_int,  # most faces seen in one frame
+    face_count=_int,  # most faces seen in one frame, those without a track too
+    looked_at=_int,  # frames in which faces were looked for
     flags=pa.list_(_text),
 )
 

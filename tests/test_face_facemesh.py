@@ -160,7 +160,23 @@ def test_two_faces_beside_each_other_are_two_tracks(stage, tmp_path):
     row = stage.annotate([work_on(path)])[0]
 
     assert row["face_count"] == 2
+    assert "more_faces_than_tracked" not in row["flags"]
     assert [len(track["frame_index"]) for track in row["tracks"]] == [12, 12]
+
+
+def test_more_faces_than_are_tracked_are_counted_all_the_same(tmp_path):
+    face = frames_of("smile", 1)[0]
+    other = cv2.resize(frames_of("two_people_cut", 60)[-1], face.shape[1::-1])
+    crowd = np.vstack([np.hstack([face, other, face]), np.hstack([other, face, other])])
+    path = write_clip(tmp_path / "crowd.mp4", dict.fromkeys((0, 40, 80), crowd))
+
+    stage = FaceStage(load_settings("embedded", environment={}))
+    row = stage.annotate([work_on(path)])[0]
+    stage.close()
+
+    assert row["face_count"] == 6
+    assert len(row["tracks"]) == 3
+    assert "more_faces_than_tracked" in row["flags"]
 
 
 def test_a_small_face_that_the_tracker_misses_is_found_by_a_closer_look(stage, tmp_path, portrait):
@@ -215,11 +231,22 @@ def test_with_a_variable_rate_each_frame_keeps_its_own_time(stage, tmp_path, por
     assert second["time_s"] == pytest.approx([0.4, 0.44, 0.52], abs=0.002)
 
 
-def test_a_wanted_rate_measures_fewer_frames_and_still_one_track():
-    stage = FaceStage(load_settings("embedded", ["face.facemesh.rate_hz=5"], {}))
-    (track,) = stage.annotate([work_on(SAMPLES / "clips" / "smile.mp4")])[0]["tracks"]
+@pytest.mark.parametrize(
+    ("rate_hz", "frames"),
+    [
+        (5, list(range(0, 95, 5))),
+        # due every 2.5 frames, so after 0 and 5 the third is the next one
+        (10, [index for index in range(95) if index % 5 in (0, 3)]),
+        (50, list(range(95))),
+    ],
+)
+def test_a_wanted_rate_measures_that_many_frames_a_second_and_still_one_track(rate_hz, frames):
+    stage = FaceStage(load_settings("embedded", [f"face.facemesh.rate_hz={rate_hz}"], {}))
+    row = stage.annotate([work_on(SAMPLES / "clips" / "smile.mp4")])[0]
     stage.close()
-    assert track["frame_index"] == list(range(0, 95, 5))
+    (track,) = row["tracks"]
+    assert track["frame_index"] == frames
+    assert row["looked_at"] == len(frames)
 
 
 def test_a_file_that_cannot_be_read_fails_with_a_reason_and_the_next_clip_is_fine(stage, tmp_path):
@@ -277,6 +304,14 @@ def test_the_version_is_the_one_that_the_program_pins(stage):
     program = environment.PROGRAMS["facemesh"].read_text()
     assert re.search(r'"mediapipe==([\d.]+)"', program)[1] == facemesh.VERSION
     assert installed_version("facemesh") == facemesh.VERSION
+
+
+def test_the_fingerprint_names_all_that_the_program_pins_and_what_measures_the_mesh(stage):
+    named = stage.identity().tool_version
+    for package in ("mediapipe 0.10.21", "numpy 1.26.4", "av 18.1.0"):
+        assert package in named
+    assert "opencv-contrib-python-headless 4.11" in named
+    assert named.endswith(f"measured with numpy {np.__version__}")
 
 
 def test_what_shapes_the_result_is_in_the_fingerprint_and_the_time_limit_is_not():

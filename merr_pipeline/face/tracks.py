@@ -70,7 +70,9 @@ def build_tracks(
         for together in _by_frame(inside):
             now_s = together[0].time_s
             open_tracks = [
-                track for track in open_tracks if now_s - track.sightings[-1].time_s <= max_gap_s
+                track
+                for track in open_tracks
+                if round(now_s - track.sightings[-1].time_s, 3) <= max_gap_s
             ]
             for sighting, track in _match(together, open_tracks):
                 if track is None:
@@ -122,14 +124,14 @@ def _shift(before: Sighting, after: Sighting) -> float | None:
     """How far a face has moved, in sides of the face; None if it cannot be the same person."""
     if before.box is None or after.box is None:
         return 0.0  # without places there is nothing to tell people apart by
-    overlap = before.box.overlap(after.box)
+    overlap = round(before.box.overlap(after.box), 3)
     if overlap < MIN_OVERLAP:
         return None
     if before.landmarks is None or after.landmarks is None:
         return 1.0 - overlap
     way = np.linalg.norm(after.landmarks[:, :2] - before.landmarks[:, :2], axis=1).mean()
     shift = float(way) / float(np.sqrt(before.box.width * before.box.height))
-    return shift if shift <= MAX_SHIFT else None
+    return shift if round(shift, 3) <= MAX_SHIFT else None
 
 
 def track_row(number: int, track: Track, pose: HeadPose, action_units: list[Row]) -> Row:

@@ -19,6 +19,7 @@ from merr_pipeline.settings import FacemeshSettings
 from merr_pipeline.stage import fail, skip
 
 VERSION = "0.10.21"  # of mediapipe; the program pins it
+MORE_FACES = "more_faces_than_tracked"  # some faces have no track: max_faces is too low for them
 TIME_TOLERANCE_S = 0.002  # probe rounds times to a millisecond
 
 
@@ -52,14 +53,18 @@ class Facemesh:
         Raises:
             NotOk: skipped with ``NO_FACE``; failed with a ``TOOL_*`` reason.
         """
-        table = self._ask(clip, probe)
+        table, looked_at = self._ask(clip, probe)
         sightings = _sightings(table, probe, len(self._geometry.points()))
         if not sightings:
-            raise skip(Reason.NO_FACE, payload={"face_count": 0, "flags": []})
-        per_frame = np.unique([s.frame_index for s in sightings], return_counts=True)[1]
-        return {**self._tracks(sightings, probe), "face_count": int(per_frame.max())}
+            empty = {"face_count": 0, "looked_at": looked_at, "flags": []}
+            raise skip(Reason.NO_FACE, payload=empty)
+        most = max(table["faces"].to_pylist())
+        row = self._tracks(sightings, probe)
+        row["flags"] += [MORE_FACES] if most > self._settings.max_faces else []
+        return {**row, "face_count": most, "looked_at": looked_at}
 
-    def _ask(self, clip: Clip, probe: Row) -> pa.Table:
+    def _ask(self, clip: Clip, probe: Row) -> tuple[pa.Table, int]:
+        """The faces, and in how many frames they were looked for."""
         request = {
             "path": str(clip.path),
             "shot_starts": [shot["start_frame"] for shot in probe["shots"]],
@@ -87,7 +92,7 @@ class Facemesh:
             ) from None
         metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         _check(metadata, table, probe)
-        return table
+        return table, int(metadata["looked_at"])
 
     def _tracks(self, sightings: list[Sighting], probe: Row) -> Row:
         settings = self._settings

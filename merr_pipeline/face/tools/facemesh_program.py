@@ -4,7 +4,7 @@
 #   "mediapipe==0.10.21",
 #   "opencv-contrib-python-headless==4.11.0.86",
 #   "numpy==1.26.4",
-#   "av>=16,<20",
+#   "av==18.1.0",
 #   "pyarrow>=21,<26",  # 26 needs numpy 2
 # ]
 # [tool.uv]
@@ -35,9 +35,10 @@ In, one JSON object a line on stdin:
     points          which of the 478 mesh points to give back, in this order
 
 Out, for each line one message on stdout: its length (8 bytes, little endian), then an Arrow IPC
-stream with one row per frame and face (`SCHEMA`). Its metadata has ``frames`` (how many decoded);
-where the clip could not be read, it has ``reason`` and ``detail`` instead. Before the first message
-comes one without rows whose ``ready`` names the mediapipe version.
+stream with one row per frame and face (`SCHEMA`). Its metadata has ``frames`` (how many decoded)
+and ``looked_at`` (in how many of them faces were looked for); where the clip could not be read, it
+has ``reason`` and ``detail`` instead. Before the first message comes one without rows whose
+``ready`` names the mediapipe version.
 """
 
 import importlib.util
@@ -85,6 +86,7 @@ SCHEMA = pa.schema(
         "width": pa.float32(),
         "height": pa.float32(),
         "score": pa.float32(),
+        "faces": pa.int32(),  # confirmed in this frame, those beyond max_faces too
         "landmarks": pa.list_(pa.float32()),  # x, y, z of each asked point; pixels, z scaled as x
     }
 )
@@ -124,30 +126,40 @@ def send(replies, rows: list, metadata: dict) -> None:
 def answer(request: dict) -> tuple[list, dict]:
     """Rows and metadata for one clip; a bad clip gives ``reason`` and ``detail``."""
     try:
-        rows, frames = measure(request)
+        rows, counts = measure(request)
     except NotOk as ended:
         return [], {"reason": ended.reason.value, "detail": ended.detail}
     except Exception as error:  # one bad clip must not end the program
         return [], {"reason": "tool_output_invalid", "detail": f"{type(error).__name__}: {error}"}
-    return rows, {"frames": str(frames)}
+    return rows, {name: str(count) for name, count in counts.items()}
 
 
-def measure(request: dict) -> tuple[list, int]:
-    """All confirmed faces of a clip, and how many frames it has."""
-    starts, rate_hz = set(request["shot_starts"]), request["rate_hz"]
-    rows, frames, due_s, faces = [], 0, float("-inf"), Faces(request)
+def measure(request: dict) -> tuple[list, dict[str, int]]:
+    """All confirmed faces of a clip; how many frames it has, and how many were looked at."""
+    starts = set(request["shot_starts"])
+    step_s = 1 / request["rate_hz"] if request["rate_hz"] else 0.0
+    rows, frames, looked_at, due_s, faces = [], 0, 0, 0.0, Faces(request)
     for frame in read_frames(Path(request["path"]), "rgb24"):
         frames = frame.index + 1
         if frame.index > 0 and frame.index in starts:
             faces.close()
-            faces, due_s = Faces(request), float("-inf")
-        if frame.time_s >= due_s:
-            # half a millisecond of grace, so that rounded times do not skip a due frame
-            due_s = frame.time_s + 1 / rate_hz - 0.0005 if rate_hz else due_s
+            faces, due_s = Faces(request), frame.time_s
+        # half a millisecond of grace, so that rounded times do not skip a due frame
+        if frame.time_s >= due_s - 0.0005:
+            looked_at += 1
+            due_s = next_due_s(due_s, frame.time_s, step_s)
             head = {"frame_index": frame.index, "time_s": frame.time_s}
             rows += [{**head, **face} for face in faces.find(frame.image)]
     faces.close()
-    return rows, frames
+    return rows, {"frames": frames, "looked_at": looked_at}
+
+
+def next_due_s(due_s: float, now_s: float, step_s: float) -> float:
+    """When to look next: whole steps after the last due time, or the rate would fall short."""
+    due_s += step_s
+    while step_s and due_s <= now_s:  # no frame came for a while
+        due_s += step_s
+    return due_s
 
 
 def shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
@@ -206,7 +218,7 @@ class Faces:
             for number, mesh in meshes.items()
         ]
         rows.sort(key=lambda row: (-row["width"] * row["height"], row["x"], row["y"]))
-        return rows[: self.request["max_faces"]]
+        return [{**row, "faces": len(rows)} for row in rows[: self.request["max_faces"]]]
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """The faces that the detector sees."""
