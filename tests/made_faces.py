@@ -114,6 +114,7 @@ def make_face(
         "au_scale": UNITS.tools[tool].scale,
         "tracks": list(tracks),
         "face_count": 1,
+        "looked_at": None,
         "flags": [],
     }
     return {**row, **changes}

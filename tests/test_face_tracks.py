@@ -23,6 +23,15 @@ def test_a_face_that_moves_slowly_is_one_track():
     assert frames_of(tracks) == [list(range(10))]
 
 
+def test_a_gap_of_just_the_longest_allowed_never_begins_a_track_wherever_it_is():
+    for begin_ms in range(0, 20_000, 37):
+        pair = [
+            Sighting(number, (begin_ms + later_ms) / 1000, Box(50, 50, 100, 100), 0.9)
+            for number, later_ms in enumerate((0, 300))
+        ]
+        assert len(build_tracks(pair, ONE_SHOT, 0.3)) == 1
+
+
 def test_two_people_who_are_seen_in_any_order_keep_their_tracks():
     sightings = []
     for i in range(6):

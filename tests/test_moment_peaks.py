@@ -12,6 +12,7 @@ from merr_pipeline.moment.peaks import (
     find_moment,
     local_maxima,
     moving_average,
+    spaced_maxima,
     strengths,
     weights_of,
 )
@@ -64,6 +65,14 @@ def test_a_still_face_has_no_peak_however_it_jitters(seed):
 
     assert moment.peaks == ()
     assert moment.main.verdict == "none"
+
+
+def test_peaks_just_as_far_apart_as_they_must_be_are_two_wherever_they_are():
+    strength = np.array([0.0, 3.0, 0.0, 3.0, 0.0])
+    for begin_ms in range(0, 20_000, 37):
+        time_s = (begin_ms + np.arange(5) * 250) / 1000
+        found = spaced_maxima(time_s, strength, MomentSettings(), least_dip=1.0)
+        assert found == [1, 3]
 
 
 def test_a_blink_is_never_the_peak_even_when_it_moves_more_than_the_smile():

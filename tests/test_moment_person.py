@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from made_faces import make_probe, make_track, times
 
-from merr_pipeline.moment.person import choose_person, frames_per_measurement
+from merr_pipeline.moment.person import choose_person
 from merr_pipeline.moment.rules import load_moment_rules
 
 WEIGHTS = load_moment_rules().person
@@ -27,8 +27,20 @@ def track(number, *, first=0, last=100, shot=0, units=None, **changes):
     )
 
 
-def choose(*tracks, cuts=()):
-    return choose_person(tracks, make_probe(AT, cuts), WEIGHTS)
+def choose(*tracks, cuts=(), looked_at=None):
+    return choose_person(tracks, make_probe(AT, cuts), WEIGHTS, looked_at)
+
+
+def at_places(seen, places):
+    """The track, seen in those of its frames only."""
+    rare = dict(seen)
+    for name in ("frame_index", "time_s", "box", "confidence", "yaw_deg", "pitch_deg"):
+        rare[name] = [seen[name][place] for place in places]
+    rare["action_units"] = [
+        {**unit, "value": [unit["value"][place] for place in places]}
+        for unit in seen["action_units"]
+    ]
+    return rare
 
 
 def test_one_face_is_surely_the_main_person():
@@ -85,27 +97,25 @@ def test_two_faces_alike_are_not_sure_at_all_and_the_first_is_taken():
     assert (person.track["track"], person.sure) == (0, 0.0)
 
 
-def test_a_face_seen_in_every_third_frame_because_the_tool_looked_no_oftener_is_always_there():
-    rare = track(0)
-    for name in ("frame_index", "time_s", "box", "confidence", "yaw_deg", "pitch_deg"):
-        rare[name] = rare[name][::3]
-    rare["action_units"] = [{**unit, "value": unit["value"][::3]} for unit in rare["action_units"]]
+@pytest.mark.parametrize(
+    "looked",
+    [range(0, 100, 3), [index for index in range(100) if index % 5 in (0, 3)]],
+    ids=["every third frame", "two frames in five"],
+)
+def test_a_face_seen_whenever_the_tool_looked_is_always_there(looked):
+    rare = at_places(track(0), looked)
 
-    assert frames_per_measurement([rare]) == 3
-    assert choose(rare).coverage == 1.0
+    assert choose(rare, looked_at=len(looked)).coverage == 1.0
+    assert choose(rare).coverage == pytest.approx(len(looked) / 100)
 
 
 def test_a_flickering_face_is_not_always_there():
-    flickering, steady = track(0), track(1, box=(0, 0, 30, 40))
-    for name in ("frame_index", "time_s", "box", "confidence", "yaw_deg", "pitch_deg"):
-        flickering[name] = flickering[name][::2]
-    flickering["action_units"] = [
-        {**unit, "value": unit["value"][::2]} for unit in flickering["action_units"]
-    ]
+    flickering = at_places(track(0), range(0, 100, 2))
 
-    person = choose(flickering, steady)
+    person = choose(flickering, track(1, box=(0, 0, 30, 40)), looked_at=100)
 
     assert (person.track["track"], person.coverage) == (0, 0.5)
+    assert choose(flickering, looked_at=100).coverage == 0.5
 
 
 def test_a_face_that_comes_back_where_it_went_is_the_same_and_no_rival():

@@ -82,7 +82,7 @@ def _crossing(
         return None
     end = int(under[0])
     steps_s = np.abs(np.diff(time_s[: end + 1]))
-    if len(steps_s) and float(steps_s.max()) > longest_gap_s:
+    if len(steps_s) and round(float(steps_s.max()), 3) > longest_gap_s:
         return None
     above, below = float(values[end - 1]), float(values[end])
     share = (above - threshold) / (above - below)

@@ -39,7 +39,7 @@ def blink_frames(series: Series, active_at: float, rules: PeakRules) -> Mask:
         return near
     for first, last in _runs(trace.value >= active_at):
         began_s, ended_s = series.time_s[first], series.time_s[last]
-        if ended_s - began_s > rules.blink_longest_s:
+        if round(ended_s - began_s, 3) > rules.blink_longest_s:
             continue
         near |= (series.time_s >= began_s - rules.blink_margin_s - SAME_TIME_S) & (
             series.time_s <= ended_s + rules.blink_margin_s + SAME_TIME_S

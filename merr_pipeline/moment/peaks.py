@@ -177,7 +177,7 @@ def spaced_maxima(
     candidates = [at for at in local_maxima(strength) if strength[at] >= settings.weak_strength]
     for at in sorted(candidates, key=lambda at: (-strength[at], at)):
         if all(
-            abs(time_s[at] - time_s[other]) >= settings.min_gap_s
+            round(abs(time_s[at] - time_s[other]), 3) >= settings.min_gap_s
             and np.nanmin(strength[min(at, other) : max(at, other) + 1]) <= strength[at] - least_dip
             for other in kept
         ):

@@ -33,15 +33,18 @@ class MainPerson:
     coverage: float  # share of the frames of its shot in which the person is seen
 
 
-def choose_person(tracks: Sequence[Row], probe: Row, weights: PersonWeights) -> MainPerson:
+def choose_person(
+    tracks: Sequence[Row], probe: Row, weights: PersonWeights, looked_at: int | None = None
+) -> MainPerson:
     """The track with the highest score; of equal ones the first.
 
     Args:
         tracks: at least one track of a ``face`` row, each with at least one frame.
         probe: the ``probe`` row: frame size, shots, number of frames.
         weights: what each clue counts.
+        looked_at: frames in which the face tool looked for faces; None for all.
     """
-    step = frames_per_measurement(tracks)
+    step = probe["frame_count"] / (looked_at or probe["frame_count"])
     seen = [(track, series_of(track)) for track in tracks]
     clues = [_clues(track, series, probe, step) for track, series in seen]
     scores = [rounded(_score(each, weights)) for each in clues]
@@ -74,7 +77,7 @@ def continuations(tracks: Sequence[Row], chosen: int) -> set[int]:
             if (
                 apart
                 and follower["shot"] == last["shot"]
-                and _overlap(follower["box"][begin], last["box"][end]) >= SAME_PLACE
+                and round(_overlap(follower["box"][begin], last["box"][end]), 3) >= SAME_PLACE
             ):
                 same.add(place)
                 last = follower
@@ -92,22 +95,11 @@ def _overlap(one: Row | None, other: Row | None) -> float:
     return float(shared / both) if both > 0 else 0.0
 
 
-def frames_per_measurement(tracks: Sequence[Row]) -> int:
-    """Every how many frames the face tool looked: 1, unless it was told to look at fewer.
+def _clues(track: Row, series: Series, probe: Row, step: float) -> dict[str, float]:
+    """The clues of ``moment_rules.yaml``, each from 0 to 1; what is not known is 0.
 
-    Taken from the smallest step in any track, so a face that flickers does not pass for a tool
-    that looks rarely.
+    Each sighting stands for ``step`` frames.
     """
-    steps = [
-        later - earlier
-        for track in tracks
-        for earlier, later in zip(track["frame_index"], track["frame_index"][1:], strict=False)
-    ]
-    return max(1, min(steps, default=1))
-
-
-def _clues(track: Row, series: Series, probe: Row, step: int) -> dict[str, float]:
-    """The clues of ``moment_rules.yaml``, each from 0 to 1; what is not known is 0."""
     shot = probe["shots"][track["shot"]]
     frames = len(series.frame_index) * step
     return {

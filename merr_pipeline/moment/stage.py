@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
+import av
 import cv2
 import numpy as np
 
@@ -36,12 +37,12 @@ class MomentStage(Stage):
         self._rules = load_moment_rules(settings.templates)
 
     def identity(self) -> Identity:
-        """The JPEG bytes depend on OpenCV's version, the choice on settings and templates."""
+        """Versions shape the pictures and the numbers, settings and templates the choice."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="opencv",
-            tool_version=cv2.__version__,
+            tool_version=f"{cv2.__version__}, pyav {av.__version__}, numpy {np.__version__}",
             template=digest([self._rules.sha256, self._units.sha256]),
             settings=self._settings.model_dump(mode="json"),
         )
@@ -60,7 +61,8 @@ class MomentStage(Stage):
         """
         probe, tracks = work.seen["probe"], _tracks(work)
         scale = work.seen["face"]["au_scale"]
-        person = choose_person(tracks, probe, self._rules.person)
+        looked_at = work.seen["face"]["looked_at"]
+        person = choose_person(tracks, probe, self._rules.person, looked_at)
         moment = find_moment(person.series, scale, self._units, self._rules.peak, self._settings)
         return {
             **self._person(person),
