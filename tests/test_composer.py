@@ -139,6 +139,53 @@ def test_a_still_face_fits_neutral_and_no_other_label():
     assert "None of the measured facial actions supports sadness" in text_of({}, label="sad")
 
 
+def test_a_still_face_that_was_half_seen_fits_neutral_only_in_part():
+    proxies = {"tool": "facemesh", "scale": "proxy_0_5"}
+    for seen in (proxies, {"yaw_deg": 60.0}, {**proxies, "yaw_deg": 60.0}):
+        text = text_of({}, label="neutral", **seen)
+        assert "seem" in text
+        assert "A face this still may fit a neutral state, though not all of the face" in text
+        assert 'may fit the given label "neutral" only in part.' in text
+
+
+def test_what_rests_on_proxies_is_concluded_with_a_doubt():
+    smile = {"AU12": 3.0, "AU06": 2.0}
+    proxies = text_of(smile, tool="facemesh", scale="proxy_0_5", label="happy")
+
+    assert re.search(r'this may fit the given label "happy"\.$', proxies)
+    assert re.search(r'this fits the given label "happy"\.$', text_of(smile, label="happy"))
+
+
+def test_slight_signs_on_proxies_leave_room_with_a_doubt():
+    units = {"AU12": 2.0, "AU01": 4.0}
+    text = text_of(units, tool="facemesh", scale="proxy_0_5", label="neutral")
+
+    assert re.search(r"lip corners( pulled up)? may be slight enough for a neutral state", text)
+
+
+def test_by_rule_a_face_points_to_nothing_that_only_the_voice_supports():
+    rows = clip_rows({"AU12": 2.0}, tone=tone_row("high"), label="fear", source="au_rules")
+
+    assert "face points to" not in compose(rows).text
+
+
+def test_clues_disagree_only_where_one_speaks_against():
+    weak = text_of({"AU14": 2.0}, label="happy", source="au_rules")
+    torn = text_of({**FURY, "AU12": 2.0}, label="angry", source="au_rules")
+
+    assert "agree" not in weak
+    assert "By rule, the face points to anger, though not all clues agree." in torn
+
+
+def test_a_voice_that_is_hard_to_hear_goes_with_a_label_only_perhaps():
+    noisy = tone_row("high", words={}, cautions=("music in the background",))
+    text = text_of(None, tone=noisy, label="angry")
+
+    assert "As far as the sound allows, vocal arousal is high." in text
+    assert "The high vocal arousal may go with anger." in text
+    assert 'may fit the given label "angry" only in part' in text
+
+
 def test_slight_signs_leave_room_for_neutral_and_full_ones_do_not():
     assert "is slight enough for a neutral state" in text_of({"AU04": 1.2}, label="neutral")
     assert "against a neutral state" in text_of({"AU04": 2.6}, label="neutral")

@@ -68,6 +68,13 @@ def test_a_still_face_is_evidence_and_names_what_was_measured():
     )
 
 
+@pytest.mark.parametrize(("yaw_deg", "reliability"), [(0.0, "moderate"), (60.0, "low")])
+def test_a_still_face_is_as_reliable_as_what_it_rests_on(yaw_deg, reliability):
+    rows = evidence_of(clip_rows({}, tool="facemesh", scale="proxy_0_5", yaw_deg=yaw_deg))
+
+    assert (rows[0]["text"][:8], rows[0]["reliability"]) == ("none of ", reliability)
+
+
 def test_a_mouth_that_moves_alone_leaves_the_face_still():
     found = texts(clip_rows({"AU25": 2.0}), "face")
 

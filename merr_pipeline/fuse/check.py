@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from merr_pipeline.emotion.rules import Rules
+from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings, Way
 from merr_pipeline.fuse.lexicon import Found, Lexicon, Statement, words_of
-from merr_pipeline.fuse.view import EvidenceView, read_evidence
+from merr_pipeline.fuse.view import EvidenceView, is_unsure, read_evidence
 from merr_pipeline.schema import Row
 
 _QUOTATION = re.compile(r'"([^"]*)"')
@@ -76,6 +77,7 @@ class _Check:
         self, view: EvidenceView, label: str | None, lexicon: Lexicon, rules: Rules
     ) -> None:
         self._view, self._label, self._lexicon, self._rules = view, label, lexicon, rules
+        self._bearings = Bearings(view, rules)
         self._named: list[str] = []  # Action Units
 
     def claims(self, text: str) -> Iterator[Claim]:
@@ -94,44 +96,52 @@ class _Check:
             return Claim(said, "label", why=wrong)
         words = " ".join(words_of(said))
         wanted = f" {words}" if said.endswith("...") else f" {words} "  # cut, maybe in a word
-        for quotation, row in self._view.quotations:
-            if words and wanted in f" {quotation} ":
-                return Claim(said, "quotation", (row["id"],))
-        return Claim(said, "quotation", why="these words are in no evidence")
+        proof = [row for text, row in self._view.quotations if words and wanted in f" {text} "]
+        wrong = "" if proof else "these words are in no evidence"
+        before, after = _around(match)
+        if not self._lexicon.says(before):
+            wrong = "nothing before it says that these words were said"
+        elif self._lexicon.feelings & {*before, *after}:
+            wrong = "words that were said are no feeling"
+        return Claim(said, "quotation", () if wrong else (proof[0]["id"],), wrong)
 
     def _clause(self, clause: str) -> list[Claim]:
         found = self._lexicon.find(clause, self._view.patterns)
         hedged = any(f" {h} " in f" {' '.join(words_of(clause))} " for h in self._lexicon.hedges)
-        quoted = "quotationmark" in clause
-        claims = [self._claim(item, hedged) for item in found if item.kind != "relation"]
-        claims += self._relation(clause, found)
+        claims = [
+            self._claim(item, found, hedged=hedged)
+            for item in found
+            if item.kind not in ("relation", "id", "value")
+        ]
+        claims += [*self._references(found), *self._relation(clause, found, hedged=hedged)]
         for item in found:
             if item.kind == "face":
                 self._named += [code for code in item.meaning if code in self._view.units]
-        if not claims and not quoted:
+        if not claims and "quotationmark" not in clause:
             claims = [Claim(clause, "nothing", why="nothing in it can be checked")]
         return claims
 
-    def _claim(self, item: Found, hedged: bool) -> Claim:
+    def _claim(self, item: Found, found: Sequence[Found], *, hedged: bool) -> Claim:
         if item.kind == "face":
-            return self._facial_action(item, hedged)
-        if item.kind in ("fact", "arousal"):
-            return Claim(item.text, "fact", (item.meaning,))
+            return self._facial_action(item, hedged=hedged)
+        if item.kind in ("fact", "time", "arousal"):
+            return Claim(item.text, "fact", item.meaning)
         if item.kind == "statement":
-            return self._statement(item)
+            return self._statement(item, found, hedged=hedged)
         if item.kind == "conclusion":
-            return Claim(item.text, "conclusion", why=self._wrong_conclusion(item.meaning))
+            wrong = self._bearings.wrong_conclusion(item.meaning, self._label, hedged=hedged)
+            return Claim(item.text, "conclusion", why=wrong)
         if item.kind == "emotion":
             wrong = "" if item.meaning == self._label else f"{item.meaning} is not the clip's label"
             return Claim(item.text, "emotion", why=wrong)
         if item.kind == "all_signs":
-            return self._all_signs(item)
+            return self._all_signs(item, hedged=hedged)
         if item.kind == "forbidden":
             return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
         return Claim(item.text, "unknown", why="in no evidence, and not to be read")
 
-    def _facial_action(self, item: Found, hedged: bool) -> Claim:
-        units = [self._view.units[code] for code in item.meaning if code in self._view.units]
+    def _facial_action(self, item: Found, *, hedged: bool) -> Claim:
+        units = self._units_of(item)
         if not units:
             return Claim(
                 item.text, "face", why=f"{' or '.join(item.meaning)} is not in the evidence"
@@ -139,38 +149,66 @@ class _Check:
         wrong = ""
         if item.degree and not any(self._degree_fits(item.degree, unit) for unit in units):
             wrong = f"{item.degree!r} does not fit {units[0]['text']}"
-        unsure = all(u["reliability"] == "low" or u["scale"] == "proxy_0_5" for u in units)
-        if unsure and not hedged:
-            wrong = "an unreliable measure is said without a doubt"
+        if all(map(is_unsure, units)) and not hedged:
+            wrong = DOUBTFUL
         return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
 
-    def _all_signs(self, item: Found) -> Claim:
+    def _all_signs(self, item: Found, *, hedged: bool) -> Claim:
         """What "these facial signs" are: all that the text has named so far."""
-        ids = self._ids(self._named)
-        wrong = "" if ids else "no facial sign was named before"
-        if "both" in item.text and len(ids) != 2:
+        units = [self._view.units[code] for code in dict.fromkeys(self._named)]
+        wrong = "" if units else "no facial sign was named before"
+        if "both" in item.text and len(units) != 2:
             wrong = "it is not two signs that were named before"
-        return Claim(item.text, "face", ids, wrong)
+        elif any(map(is_unsure, units)) and not hedged:
+            wrong = DOUBTFUL
+        return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
 
     def _degree_fits(self, degree: str, unit: Row) -> bool:
         """Only intensities have degrees; a probability or a proxy has none."""
         span = self._lexicon.degrees[degree]
         return bool(unit["scale"] == "intensity_0_5" and span.start <= unit["value"] < span.below)
 
-    def _statement(self, item: Found) -> Claim:
+    def _statement(self, item: Found, found: Sequence[Found], *, hedged: bool) -> Claim:
         statement: Statement = item.meaning
         if statement.label == "none":
             wrong = "" if self._label is None else "the clip has a label"
             return Claim(item.text, "statement", why=wrong)
-        proof = self._view.id_of(re.compile(statement.needs or "$^"))
-        wrong = "" if proof else "no evidence says so"
-        return Claim(item.text, "statement", (proof,) if proof else (), wrong)
+        if statement.needs is None:
+            return Claim(item.text, "statement")
+        proof = self._view.find(statement.needs)
+        if proof is None:
+            return Claim(item.text, "statement", why="no evidence says so")
+        wrong = ""
+        if proof["modality"] == "face" and is_unsure(proof) and not hedged:
+            wrong = DOUBTFUL
+        if statement.signs == "moved_by_speech":
+            units, signs = self._rules.table.units, self._signs(found)
+            if not signs or not all(units[code].moved_by_speech for code in signs):
+                wrong = "speech does not bring all of these facial actions"
+        return Claim(item.text, "statement", (proof["id"],), wrong)
 
-    # --- bearings on an emotion ----------------------------------------------------------------
+    # --- what stands beside each other in a clause ---------------------------------------------
 
-    def _relation(self, clause: str, found: Sequence[Found]) -> Iterator[Claim]:
+    def _references(self, found: Sequence[Found]) -> Iterator[Claim]:
+        """A value, or a number of the evidence list, must be that of what is named beside it.
+
+        As many as there are things named go with these in order; else each goes with all of them.
+        """
+        signs = [ids for item in found for ids in self._ids_of_signs(item)]
+        facts = [
+            ids
+            for item in found
+            for ids in ([item.meaning] if item.kind in ("fact", "arousal") else [])
+            or self._ids_of_signs(item)
+        ]
+        ids = [item for item in found if item.kind == "id"]
+        values = [item for item in found if item.kind == "value"]
+        yield from _beside(ids, facts)
+        yield from _beside(values, signs or [item.meaning for item in ids] or [()])
+
+    def _relation(self, clause: str, found: Sequence[Found], *, hedged: bool) -> Iterator[Claim]:
         """That every clue named beside an emotion bears on it in the way the clause says."""
-        ways = {item.meaning for item in found if item.kind == "relation"}
+        ways: set[Way] = {item.meaning for item in found if item.kind == "relation"}
         emotions = {item.meaning for item in found if item.kind == "emotion"}
         if not ways:
             return
@@ -178,78 +216,73 @@ class _Check:
             yield Claim(clause, "relation", why="it is not clear which clue bears on what")
             return
         [way], [emotion] = ways, emotions
-        wrong = [code for code in self._subjects(found) if not self._bears(code, emotion, way)]
-        if any(item.kind == "arousal" for item in found) and not self._voice_bears(emotion, way):
-            wrong.append("this vocal arousal")
-        if any(item.meaning == "still_face" for item in found) and (way, emotion) != (
-            "for",
-            self._rules.neutral.label,
-        ):
-            wrong.append("a still face")
-        said = "does not speak" if way == "for" else "does not speak against"
-        why = (
-            f"{', '.join(wrong)} {said} {'for ' if way == 'for' else ''}{emotion}" if wrong else ""
-        )
+        bears = self._clues_of(found, emotion, way)
+        if not bears:
+            yield Claim(clause, "relation", why=f"no clue is named that bears on {emotion}")
+            return
+        wrong = [clue for clue, does in bears.items() if not does]
+        wrong += self._no_clues(clause, found)
+        said = "for" if way == "for" else "against"
+        why = f"{', '.join(wrong)} does not speak {said} {emotion}" if wrong else ""
+        heard = self._view.arousal if any(map(self._is_arousal, found)) else None
+        if heard and is_unsure(heard) and not hedged:
+            why = DOUBTFUL
         yield Claim(clause, "relation", why=why)
 
-    def _subjects(self, found: Sequence[Found]) -> list[str]:
-        named = [c for item in found if item.kind == "face" for c in item.meaning]
-        if any(item.kind == "all_signs" for item in found):
-            named += self._named
-        return [code for code in dict.fromkeys(named) if code in self._view.units]
+    def _clues_of(self, found: Sequence[Found], emotion: str, way: Way) -> dict[str, bool]:
+        """Whether each clue that is named bears on the emotion."""
+        bearings = self._bearings
+        bears = {code: bearings.of_unit(code, emotion, way) for code in self._signs(found)}
+        if any(self._is_arousal(item) for item in found):
+            bears["this vocal arousal"] = bearings.of_voice(emotion, way)
+        if any(item.meaning == "still_face" for item in found):
+            bears["a still face"] = bearings.of_still_face(emotion, way)
+        return bears
 
-    def _bears(self, code: str, emotion: str, way: str) -> bool:
-        if emotion == self._rules.neutral.label:
-            unit = self._view.units[code]
-            full = self._rules.scales[unit["scale"]].activation(unit["value"]) >= 1
-            return code in self._rules.neutral.aus and full == (way == "against")
-        known = self._rules.support if way == "for" else self._rules.against
-        return code in known(emotion)
+    def _no_clues(self, clause: str, found: Sequence[Found]) -> list[str]:
+        """What stands among the clues of a relation, and is none."""
+        words = {*words_of(clause)} & {*self._lexicon.no_clues, "quotationmark"}
+        if any(self._is_arousal(item) for item in found):
+            words -= {"voice"}
+        return [*sorted(words), *(item.text for item in found if item.kind == "fact")]
 
-    def _voice_bears(self, emotion: str, way: str) -> bool:
-        expected = self._rules.arousal(emotion)
-        return bool(expected) and (self._view.arousal_level in expected) == (way == "for")
+    def _is_arousal(self, item: Found) -> bool:
+        arousal = self._view.arousal
+        named = item.kind == "arousal" or (item.kind == "id" and arousal is not None)
+        return bool(named and arousal is not None and arousal["id"] in item.meaning)
 
-    def _clues(self, way: str) -> tuple[bool, bool]:
-        """Whether the face, and whether the voice, bears on the label in this way.
+    def _signs(self, found: Sequence[Found]) -> list[str]:
+        """The Action Units named, by words, by number, or as "these facial signs"."""
+        ids = {name for item in found for ids in self._ids_of_signs(item) for name in ids}
+        ids |= {name for item in found if item.kind == "id" for name in item.meaning}
+        return [code for code, row in self._view.units.items() if row["id"] in ids]
 
-        What is measured badly may support a label, and contradicts none. Mouth actions of someone
-        who speaks count for nothing.
-        """
-        if self._label is None:
-            return False, False
-        view, units = self._view, self._rules.table.units
-        counted = [
-            code
-            for code, row in view.units.items()
-            if not (view.speaks and units[code].moved_by_speech)
-            and (way == "for" or row["reliability"] != "low")
-        ]
-        face = any(self._bears(code, self._label, way) for code in counted)
-        if view.still and way == "for" and self._label == self._rules.neutral.label:
-            face = True
-        hearable = view.arousal and (way == "for" or view.arousal["reliability"] != "low")
-        voice = bool(hearable) and view.arousal_level in ("low", "high")
-        return face, voice and self._voice_bears(self._label, way)
+    def _units_of(self, item: Found) -> list[Row]:
+        return [self._view.units[code] for code in item.meaning if code in self._view.units]
 
-    def _wrong_conclusion(self, holds: str) -> str:
-        if holds == "still_face":
-            return "" if self._view.still else "the face is not known to be still"
-        (face_for, voice_for), against = self._clues("for"), any(self._clues("against"))
-        if holds == "support" and not (face_for or voice_for):
-            return "no clue supports the label"
-        if holds == "no_facial_support" and face_for:
-            return "a facial action does support it"
-        if holds == "contradiction" and (face_for or voice_for):
-            return "a clue does support the label"
-        if holds == "nothing" and (face_for or voice_for or against):
-            return "a clue does bear on the label"
-        if holds == "no_rule" and self._rules.support(self._label or ""):
-            return "there are facial actions that go with the label"
-        return "" if self._label else "the clip has no label"
+    def _ids_of_signs(self, item: Found) -> list[tuple[str, ...]]:
+        """For each facial sign that is named, the ids of the Action Units it may be."""
+        if item.kind == "face":
+            return [tuple(unit["id"] for unit in self._units_of(item))]
+        if item.kind == "all_signs":
+            return [(self._view.units[code]["id"],) for code in dict.fromkeys(self._named)]
+        return []
 
-    def _ids(self, codes: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self._view.units[code]["id"] for code in dict.fromkeys(codes))
+
+def _beside(references: Sequence[Found], named: Sequence[tuple[str, ...]]) -> Iterator[Claim]:
+    in_order = len(references) == len(named)
+    for place, item in enumerate(references):
+        beside = [named[place]] if in_order else named
+        wrong = not all(set(item.meaning) & set(ids) for ids in beside)
+        why = "it is not of what is named beside it" if wrong else ""
+        yield Claim(item.text, "reference", () if wrong else item.meaning, why)
+
+
+def _around(match: re.Match[str]) -> tuple[list[str], list[str]]:
+    """The words before and after a quotation in its clause."""
+    before = _QUOTATION.sub(_in_place_of_quotation, match.string[: match.start()])
+    after = _QUOTATION.sub(_in_place_of_quotation, match.string[match.start() :])
+    return words_of(_CLAUSE_END.split(before)[-1]), words_of(_CLAUSE_END.split(after)[0])
 
 
 def _in_place_of_quotation(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from merr_pipeline.fuse.draft import Part, TextDraft, is_sure
+from merr_pipeline.fuse.draft import Part, TextDraft
 from merr_pipeline.fuse.evidence import Item, Kind
 from merr_pipeline.fuse.phrases import listed, with_article
 
@@ -24,8 +24,8 @@ def describe(draft: TextDraft) -> Iterator[Part]:
 
 def _face(draft: TextDraft) -> Part:
     pools, still = draft.wording.face, draft.of(Kind.STILL_FACE)
-    sure = [item for item in draft.signs if is_sure(item)]
-    unsure = [item for item in draft.signs if not is_sure(item)]
+    sure = [item for item in draft.signs if item.is_sure]
+    unsure = [item for item in draft.signs if not item.is_sure]
     text = draft.say(
         "face", pools["sure" if sure else "unsure"], signs=draft.list_of(sure or unsure)
     )
@@ -42,6 +42,7 @@ def _face(draft: TextDraft) -> Part:
 def _face_without_signs(draft: TextDraft) -> Part:
     if still := draft.of(Kind.STILL_FACE):
         name, items = ("still" if _is_broad(draft, still[0]) else "still_few"), still
+        name += "" if still[0].is_sure else "_unsure"
     elif missing := draft.missing("face", "moment"):
         name, items = "none", missing
     else:
@@ -75,12 +76,13 @@ def _voice(draft: TextDraft) -> Iterator[Part]:
     used = [said[name] for _, names in phrases for name in names]
     arousal = draft.of(Kind.AROUSAL)
     if phrases:
-        pool = pools.sentence if all(map(is_sure, used)) else pools.unsure
+        pool = pools.sentence if all(item.is_sure for item in used) else pools.unsure
         text = draft.say("voice", pool, features=listed([phrase for phrase, _ in phrases]))
         text += "".join(draft.say("arousal", pools.arousal, word=item.word) for item in arousal)
         yield Part(f"{text}.", (*used, *arousal), 7)
     elif arousal:
-        text = draft.say("arousal", pools.arousal_alone, word=arousal[0].word)
+        pool = pools.arousal_alone if arousal[0].is_sure else pools.arousal_alone_unsure
+        text = draft.say("arousal", pool, word=arousal[0].word)
         yield Part(f"{text}.", tuple(arousal), 7)
     told = {"no_audio_stream": pools.silent, "no_speech": pools.speechless}
     for missing in draft.missing("voice"):

@@ -111,11 +111,6 @@ class TextDraft:
         return self._phrases.strict_phrase(item.key, self._seed, slot, adverb)
 
 
-def is_sure(item: Item) -> bool:
-    """Proxies and values of low reliability are said with a doubt."""
-    return item.reliability != "low" and item.scale != "proxy_0_5"
-
-
 def _verbs(one: bool) -> dict[str, str]:
     if one:
         return {"points": "points", "speaks": "speaks", "is": "is"}

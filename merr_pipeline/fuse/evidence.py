@@ -46,6 +46,11 @@ class Item:
     reliability: str | None = None
     id: str = ""
 
+    @property
+    def is_sure(self) -> bool:
+        """Proxies and values of low reliability are said with a doubt."""
+        return self.reliability != "low" and self.scale != "proxy_0_5"
+
     def row(self) -> Row:
         """As ``schema.EVIDENCE`` has it."""
         names = ("id", "modality", "text", "time_s", "value", "scale", "reliability")
@@ -84,7 +89,7 @@ def _face_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
     yield from (_action_unit(code, seen, scale, moment, rules.table) for code in active)
     relevant = sorted(code for code in seen if rules.table.units[code].emotion_relevant)
     if relevant and all(rules.table.units[code].moved_by_speech for code in active):
-        yield _still_face(relevant, bool(active), scale, moment["peak_time_s"])
+        yield _still_face(seen, bool(active), scale, moment["peak_time_s"], relevant)
     if pose := wording.pose_words(moment["head_pose"]):
         yield Item(
             Kind.HEAD_POSE,
@@ -116,13 +121,24 @@ def _action_unit(code: str, seen: Seen, scale: str, moment: Row, table: ActionUn
     )
 
 
-def _still_face(measured: list[str], mouth_moves: bool, scale: str, time_s: float | None) -> Item:
+def _still_face(
+    seen: Seen, mouth_moves: bool, scale: str, time_s: float | None, measured: list[str]
+) -> Item:
+    """As reliable as the best of the Action Units that it rests on: of a turned face none is."""
     codes = ", ".join(measured)
+    reliable = {seen[code].reliability for code in measured} - {"low"}
     what = f"none of the {len(measured)} facial actions measured is active"
     if mouth_moves:
         what = f"no facial action but such as speech brings is active, of {len(measured)} measured"
     return Item(
-        Kind.STILL_FACE, "face", "still_face", f"{what} ({codes})", codes, time_s, scale=scale
+        Kind.STILL_FACE,
+        "face",
+        "still_face",
+        f"{what} ({codes})",
+        codes,
+        time_s,
+        scale=scale,
+        reliability="moderate" if reliable else "low",
     )
 
 

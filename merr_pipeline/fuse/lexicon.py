@@ -79,10 +79,13 @@ class Statement(_Entry):
     say: str
     needs: str | None = None
     label: Literal["none"] | None = None
+    signs: Literal["moved_by_speech"] | None = None  # what all signs of its clause must be
 
 
 Holds = Literal[
     "support",  # a clue speaks for the label
+    "facial_support",  # a facial one does
+    "against",  # a clue speaks against it
     "no_facial_support",  # no facial action does
     "contradiction",  # no clue does
     "nothing",  # no clue speaks for or against it
@@ -108,6 +111,9 @@ class Lexicon(_Entry):
     face: tuple[FaceSaying, ...]
     all_signs: tuple[str, ...]
     relations: dict[Literal["for", "against"], tuple[str, ...]]
+    no_clues: frozenset[str]
+    sayings: tuple[str, ...]
+    feelings: frozenset[str]
     voice: VoiceNames
     statements: tuple[Statement, ...]
     conclusions: tuple[ConclusionSaying, ...]
@@ -135,6 +141,19 @@ class Lexicon(_Entry):
     def by_first_word(self) -> dict[str, list[Pattern]]:
         """The same, to be looked up."""
         return _by_first_word(self.patterns)
+
+    @cached_property
+    def saying_patterns(self) -> tuple[Pattern, ...]:
+        """What may stand right before a quotation of what was said."""
+        return tuple(Pattern.read(text, "saying", None) for text in self.sayings)
+
+    def says(self, before: Sequence[str]) -> bool:
+        """Whether these words, which stand before a quotation, end by saying that it was said."""
+        return any(
+            len(before) >= len(pattern.words)
+            and all(map(_is_one_of, before[-len(pattern.words) :], pattern.words))
+            for pattern in self.saying_patterns
+        )
 
     def find(self, text: str, more: Iterable[Pattern] = ()) -> list[Found]:
         """Everything said in one sentence, in order; glue is left out.
@@ -205,7 +224,17 @@ class Lexicon(_Entry):
 
 def _is_one_of(word: str, alternatives: Sequence[str]) -> bool:
     return any(
-        word.startswith(one[:-1]) if one.endswith("*") else word == one for one in alternatives
+        _begins_with(word, one[:-1]) if one.endswith("*") else word == one for one in alternatives
+    )
+
+
+def _begins_with(word: str, stem: str) -> bool:
+    """``fearful`` begins with ``fear``; ``fearless`` and ``fear-free`` say its contrary."""
+    ending = word.removeprefix(stem).replace("'", "")
+    return (
+        word.startswith(stem)
+        and (ending == "" or ending.isalpha())
+        and not ending.endswith(("less", "lessly", "lessness", "free", "proof"))
     )
 
 

@@ -58,7 +58,8 @@ def read_clues(items: Sequence[Item], label: str, rules: Rules) -> Reading:
         elif item.kind == Kind.AROUSAL:
             bearings[item.id] = _arousal_bearing(item, label, rules)
     blind = _is_blind(items, label, rules)
-    return Reading(label, bearings, blind, _verdict(items, bearings, blind))
+    is_neutral = label == rules.neutral.label
+    return Reading(label, bearings, blind, _verdict(items, bearings, blind, is_neutral))
 
 
 def _sign_bearing(item: Item, label: str, rules: Rules, speaks: bool) -> Bearing:
@@ -106,17 +107,20 @@ def _is_blind(items: Sequence[Item], label: str, rules: Rules) -> bool:
     return not typical or len(typical & unseen) > (0 if is_proxy else len(typical) / 2)
 
 
-def _verdict(items: Sequence[Item], bearings: dict[str, Bearing], blind: bool) -> Verdict:
+def _verdict(
+    items: Sequence[Item], bearings: dict[str, Bearing], blind: bool, is_neutral: bool
+) -> Verdict:
     """From single clues to the whole.
 
     A face that could support the label and does not counts against it. What is measured badly
     neither fits a label in full nor contradicts it; nor does a voice fit one alone, for its arousal
-    goes with several.
+    goes with several. Neutral is an absence: a face that was half seen does not fit it in full.
     """
     face = [item for item in items if item.kind in (Kind.ACTION_UNIT, Kind.STILL_FACE)]
     reliable = {item.id for item in items if item.reliability != "low"}
     fits = any(bearings[i.id] == Bearing.SUPPORTS and i.id in reliable for i in face)
     against = any(b == Bearing.AGAINST and name in reliable for name, b in bearings.items())
     if Bearing.SUPPORTS in bearings.values():
-        return Verdict.FITS if fits and not against else Verdict.PARTLY
+        in_full = fits and not against and not (is_neutral and blind)
+        return Verdict.FITS if in_full else Verdict.PARTLY
     return Verdict.CONTRADICTS if against or (face and not blind) else Verdict.OPEN

@@ -7,7 +7,7 @@ and not from what the composer worked with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from merr_pipeline.emotion.facs import ActionUnitTable
@@ -34,16 +34,21 @@ class EvidenceView:
     quotations: list[tuple[str, Row]] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
 
-    def id_of(self, wanted: re.Pattern[str]) -> str | None:
-        """The first item whose text matches."""
-        return next((row["id"] for row in self.rows if wanted.search(row["text"])), None)
+    def find(self, wanted: str) -> Row | None:
+        """The first item whose text matches this expression."""
+        return next((row for row in self.rows if re.search(wanted, row["text"])), None)
+
+
+def is_unsure(row: Row) -> bool:
+    """Whether it must be said with a doubt: a proxy, or a value of low reliability."""
+    return bool(row["reliability"] == "low" or row["scale"] == "proxy_0_5")
 
 
 def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable) -> EvidenceView:
     """Sort the rows of an evidence list by what they prove."""
     view = EvidenceView(rows, speaks=any(row["modality"] in ("voice", "words") for row in rows))
     for row in rows:
-        view.patterns.append(Pattern.read(row["id"], "fact", row["id"]))
+        view.patterns.append(Pattern.read(row["id"], "id", (row["id"],)))
         if row["modality"] == "face":
             _read_face(row, view)
         elif row["modality"] == "voice":
@@ -55,30 +60,40 @@ def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable
     view.patterns += [
         Pattern.read(f"{code}|au{int(code[2:])}", "face", (code,)) for code in table.units
     ]
+    view.patterns += _value_patterns(view.units.values())
     return view
 
 
+def _value_patterns(units: Iterable[Row]) -> Iterator[Pattern]:
+    """``2.60 of 5``, with the ids of all Action Units that have this intensity."""
+    ids: dict[str, tuple[str, ...]] = {}
+    for row in units:
+        if row["scale"] == "intensity_0_5":
+            for said in {f"{row['value']:.2f}", f"{row['value']:.1f}"}:
+                ids[said] = (*ids.get(said, ()), row["id"])
+    return (Pattern.read(f"{said} of 5", "value", of) for said, of in sorted(ids.items()))
+
+
 def _read_face(row: Row, view: EvidenceView) -> None:
-    def add(text: str) -> None:
-        view.patterns.append(Pattern.read(text, "fact", row["id"]))
+    def add(text: str, kind: str) -> None:
+        view.patterns.append(Pattern.read(text, kind, (row["id"],)))
 
     if code := _CODE.match(row["text"]):
         view.units[code[1]] = row
-        add(f"{row['value']:.2f}|{row['value']:.1f} of 5")
     elif pose := _POSE.match(row["text"]):
         parts = pose[1].split(" and ")
         for part in {pose[1], *parts}:
-            add(f"head {part}")
+            add(f"head {part}", "fact")
     elif row["text"].startswith(("none of the ", "no facial action but ")):
         view.still = row
     if row["time_s"] is not None:
         time = f"{row['time_s']:.2f}|{row['time_s']:.1f} s|seconds"
-        add(f"at|around {time}")
+        add(f"at|around {time}", "time")
         if "clearly at its most expressive" in row["text"]:
-            add(f"strongest at|around {time}")
-            add(f"most clearly at|around {time}")
+            add(f"strongest at|around {time}", "time")
+            add(f"most clearly at|around {time}", "time")
         elif "somewhat more expressive" in row["text"]:
-            add(f"a little more so at|around {time}")
+            add(f"a little more so at|around {time}", "time")
 
 
 def _read_voice(row: Row, voice: VoiceNames, view: EvidenceView) -> None:
@@ -91,7 +106,7 @@ def _read_voice(row: Row, voice: VoiceNames, view: EvidenceView) -> None:
     for said in (word, *voice.same.get(feature, {}).get(word, ())):
         for text in _voice_sayings(feature, " ".join(words_of(said)), voice):
             kind = "arousal" if feature == "arousal" else "fact"
-            view.patterns.append(Pattern.read(text, kind, row["id"]))
+            view.patterns.append(Pattern.read(text, kind, (row["id"],)))
 
 
 def _voice_sayings(feature: str, word: str, voice: VoiceNames) -> Iterator[str]:
@@ -112,12 +127,12 @@ def _scene_patterns(row: Row) -> Iterator[Pattern]:
         words = words_of(row["text"].partition(": ")[2])
         for start in range(len(words)):
             for end in range(start + 1, len(words) + 1):
-                yield Pattern(tuple((word,) for word in words[start:end]), "fact", row["id"])
+                yield Pattern(tuple((word,) for word in words[start:end]), "fact", (row["id"],))
         return
     word = row["text"].partition(": ")[2]
     if named[1] == "faces in view" and word.isdigit():
         count = int(word)
         spelt = f"{word}|{_NUMBERS[count]}" if count < len(_NUMBERS) else word
-        yield Pattern.read(f"{spelt} face|faces in view", "fact", row["id"])
+        yield Pattern.read(f"{spelt} face|faces in view", "fact", (row["id"],))
     else:
-        yield Pattern.read(" ".join(words_of(word)), "fact", row["id"])
+        yield Pattern.read(" ".join(words_of(word)), "fact", (row["id"],))

@@ -66,6 +66,7 @@ class VoiceWords(_Entry):
     unsure: Pool
     arousal: Pool
     arousal_alone: Pool
+    arousal_alone_unsure: Pool
     features: Pool
     reworded: dict[str, str]
     unremarkable: frozenset[str]
@@ -102,7 +103,8 @@ class VoiceWords(_Entry):
 class Conclusions(_Entry):
     """The last sentence, by label source and by how the clues bear on the label.
 
-    The keys are those of `reading.Verdict`, and ``fits_alone`` where a single clue fits it.
+    The keys are those of `reading.Verdict`, and ``fits_alone`` where a single clue fits it; with
+    ``_unsure`` behind them where all that the sentence rests on is measured badly or by proxies.
     """
 
     manifest: dict[str, Pool]
