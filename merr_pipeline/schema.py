@@ -303,7 +303,7 @@ TONE = _stage(
 
 SCENE_FACTS = _struct(
     shot_scale=_text,
-    faces_in_view=_int,  # at the peak; null where the face tool sees only one
+    faces_in_view=_int,  # at the peak; null where a tool sees only one, or more than it tracks
     faces_most=_int,  # in one frame of the clip
     facing=_text,
     position=_text,

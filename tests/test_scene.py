@@ -132,6 +132,29 @@ def test_faces_are_counted_at_the_peak_and_over_the_clip():
     assert "with two faces in view: the main person" in late["scene"]
 
 
+def test_with_more_faces_than_are_tracked_no_number_is_made_up():
+    tracks = [make_track(AT, {}), make_track(AT, {}, track=1), make_track(AT[:30], {}, track=2)]
+    crowd = make_face(tracks, tool="facemesh", face_count=6)
+    three = make_face(tracks, tool="facemesh", face_count=3)
+
+    row = scene(moment(peak=20), crowd)
+
+    assert row["scene_facts"]["faces_in_view"] is None
+    assert row["scene_facts"]["faces_most"] == 6
+    assert "with several faces in view: the main person" in row["scene"]
+    assert scene(moment(peak=20), three)["scene_facts"]["faces_in_view"] == 3
+    assert scene(moment(peak=40), crowd)["scene_facts"]["faces_in_view"] == 2
+
+
+def test_with_one_track_alone_and_more_faces_nothing_is_said_of_their_number():
+    face = make_face([make_track(AT, {})], tool="facemesh", face_count=4)
+
+    row = scene(face=face)
+
+    assert row["scene_facts"]["faces_in_view"] is None
+    assert row["scene"].startswith("Medium close-up of a person in the middle")
+
+
 def test_a_tool_that_sees_one_face_does_not_say_that_there_is_one():
     row = scene(face=make_face([make_track(AT, {})], face_count=None))
 

@@ -6,6 +6,7 @@ light and motion are still said. The status is always ``ok``; what was not measu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,9 +39,9 @@ class SceneStage(Stage):
         """Words and thresholds are in the template; OpenCV decodes the peak picture."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="opencv",
-            tool_version=cv2.__version__,
+            tool_version=f"{cv2.__version__}, numpy {np.__version__}",
             template=self._words.sha256,
         )
 
@@ -56,7 +57,9 @@ class SceneStage(Stage):
             **(main_person(work, self._words) if work.ok("moment") else _NO_PERSON),
         }
         return {
-            "scene": sentence(facts, self._words, person=work.ok("moment")),
+            "scene": sentence(
+                facts, self._words, person=work.ok("moment"), several=several_at_peak(work)
+            ),
             "scene_source": "measured_facts",
             "scene_facts": facts,
         }
@@ -94,7 +97,11 @@ def _light(probe: Row, words: SceneWords) -> str | None:
 
 
 def _face_facts(work: Work) -> Row:
-    """How many faces were in view at the peak, and at most; null where nobody counted."""
+    """How many faces were in view at the peak, and at most; null where nobody counted.
+
+    A tool may count more faces than it tracks. Where as many are tracked as ever are, there may be
+    more of them, and their number is not known.
+    """
     face = work.seen["face"]
     if face["status"] == Status.SKIPPED and face["reason"] == Reason.NO_FACE:
         return {"faces_in_view": 0, "faces_most": 0}
@@ -102,9 +109,23 @@ def _face_facts(work: Work) -> Row:
         return {"faces_in_view": None, "faces_most": None}
     at_peak = None
     if work.ok("moment"):
-        peak = work.seen["moment"]["peak_frame_index"]
-        at_peak = sum(peak in track["frame_index"] for track in face["tracks"])
+        tracked = tracked_faces(face)
+        at_peak = tracked[work.seen["moment"]["peak_frame_index"]]
+        if at_peak == max(tracked.values()) < face["face_count"]:
+            at_peak = None
     return {"faces_in_view": at_peak, "faces_most": face["face_count"]}
+
+
+def tracked_faces(face: Row) -> Counter[int]:
+    """How many tracks show a face in each frame, by the frame's index."""
+    return Counter(index for track in face["tracks"] for index in track["frame_index"])
+
+
+def several_at_peak(work: Work) -> bool:
+    """Whether more than one face was in view at the peak, also where their number is not known."""
+    if not work.ok("moment"):
+        return False
+    return tracked_faces(work.seen["face"])[work.seen["moment"]["peak_frame_index"]] > 1
 
 
 def main_person(work: Work, words: SceneWords) -> Row:
@@ -194,7 +215,7 @@ def _around_the_face(jpeg: bytes, box: Row, probe: Row) -> Any | None:
     return picture[keep].astype(np.float64)
 
 
-def sentence(facts: Row, words: SceneWords, *, person: bool) -> str:
+def sentence(facts: Row, words: SceneWords, *, person: bool, several: bool) -> str:
     """One plain sentence that says only what is in the facts."""
     count = facts["faces_in_view"]
     rest = (facts["motion"], facts["colour"], _cuts(facts, words))
@@ -203,7 +224,7 @@ def sentence(facts: Row, words: SceneWords, *, person: bool) -> str:
             "person": person,
             "scale": facts["shot_scale"],
             "faces": None if count is None else words.number(count),
-            "several": count is not None and count > 1,
+            "several": several,
             "position": facts["position"],
             "facing": facts["facing"],
             "light": facts["light"],
