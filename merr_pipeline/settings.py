@@ -110,7 +110,10 @@ class FacemeshSettings(Section):
 class OpenFaceSettings(Section):
     """OpenFace in its form of CSVs already made (``face.openface``)."""
 
-    csv_dir: Path | None = Field(None, description="Folder with <clip_id>.csv or <stem>.csv.")
+    csv_dir: Path | None = Field(
+        None,
+        description="Folder with <clip_id>.csv; <stem>.csv will do for clips in no subfolder.",
+    )
     min_confidence: float = Field(0.8, ge=0, le=1, description="Rows below it are not seen.")
 
 

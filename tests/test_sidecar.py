@@ -441,3 +441,13 @@ def test_a_sidecar_that_may_not_be_read_is_a_clear_error(tmp_path):
 )
 def test_languages_have_one_spelling(name, code):
     assert language_code(name) == code
+
+
+def test_a_folder_that_may_not_be_listed_has_no_sidecars(tmp_path, monkeypatch):
+    (tmp_path / "clip.srt").write_text("hello")
+
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("os.listdir", refuse)
+    assert find_sidecars(tmp_path / "clip.mp4") == []

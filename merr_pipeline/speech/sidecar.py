@@ -76,10 +76,9 @@ def find_sidecars(media: Path, prefer_language: str | None = None) -> list[Sidec
 
 def _names_by_stem(folder: Path) -> dict[str, list[tuple[str, str | None]]]:
     try:
-        changed_ns = folder.stat().st_mtime_ns
-    except OSError:
+        return _listing(folder, folder.stat().st_mtime_ns)
+    except OSError:  # gone, or its files may be opened and not listed
         return {}
-    return _listing(folder, changed_ns)
 
 
 @lru_cache(maxsize=8)
