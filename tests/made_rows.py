@@ -171,9 +171,9 @@ def _payloads(clip: Clip) -> dict[str, Row]:
             "rate_source": "transcript",
         },
         "scene": {
-            "scene": "One person faces the camera",
+            "scene": "A person who faces the camera",
             "scene_source": "measured_facts",
-            "scene_facts": {"faces_in_view": 1, "light": "even"},
+            "scene_facts": {"faces_in_view": 1, "light": "even", "facing": "faces the camera"},
         },
         "label": {
             "label_space": "merr9",
@@ -197,12 +197,14 @@ def _payloads(clip: Clip) -> dict[str, Row]:
                     "scale": "intensity_0_5",
                     "reliability": "moderate",
                 },
+                {"id": "E2", "modality": "voice", "text": "pitch level: raised (180 Hz)"},
                 {
-                    "id": "E2",
+                    "id": "E3",
                     "modality": "words",
                     "text": f'transcript (sidecar, en): "words of {clip.clip_id}"',
                     "time_s": 0.1,
                 },
+                {"id": "E4", "modality": "scene", "text": "facing: faces the camera"},
             ],
             "cues": [{"evidence_id": "E1", "reading": "described, not interpreted"}],
             "conflicts": [],

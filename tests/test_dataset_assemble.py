@@ -148,6 +148,20 @@ class TestOpens:
         roles = [message["role"] for message in made.table("fine")[0]["messages"]]
         assert roles == ["user", "assistant"]
 
+    def test_a_coarse_caption_that_no_evidence_proves_stays_out_and_is_flagged(self, made):
+        tone = {"tone": "a trembling voice"}
+        made.store.add(made.clips[0], tone=tone)
+        made.assemble()
+
+        rows = {row["clip_id"]: row for row in made.table("clips")}
+        dropped, kept = rows.pop(made.clips[0].clip_id), next(iter(rows.values()))
+        assert (dropped["coarse_caption"], dropped["visual_expression"]) == (None, None)
+        assert dropped["flags"][-1] == "dataset:ungrounded"
+        assert "a raised pitch" in kept["coarse_caption"]
+        assert "dataset:ungrounded" not in kept["flags"]
+        described = {r["clip_id"] for r in made.table("coarse") if r["task"] == "describe"}
+        assert described == set(rows)
+
     def test_a_subset_without_a_row_has_no_file_and_no_config(self, made):
         made.store.add(*made.clips, fine=not_ok("skipped", "no_evidence"))
         report = made.assemble()

@@ -186,7 +186,13 @@ class TestRows:
         text = "In the video, the person's face shows lowered brows."
         rewrite(out, CLIPS, lambda rows: rows[4].update(fine_caption=text))
 
-        only(problems(out), "clip_0004", "its fine text claims 'lowered brows'")
+        only(problems(out), "clip_0004", "its fine caption claims 'lowered brows'")
+
+    def test_a_coarse_caption_that_claims_what_no_evidence_shows(self, out):
+        text = "The person's expression and actions include lowered brows."
+        rewrite(out, CLIPS, lambda rows: rows[4].update(coarse_caption=text))
+
+        only(problems(out), "clip_0004", "its coarse caption claims 'lowered brows'")
 
     def test_records_of_a_clip_that_is_not_in_the_shard(self, out):
         rewrite(out, COARSE, lambda rows: rows[0].update(clip_id="clip_0007"))

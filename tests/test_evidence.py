@@ -153,5 +153,14 @@ def test_facts_of_the_scene_come_one_by_one():
     assert texts(clip_rows(facts=facts), "scene") == ["shot scale: close-up", "faces in view: 2"]
 
 
+def test_faces_that_are_tracked_and_not_counted_are_several():
+    tracks = [{"frame_index": [30, 31]}, {"frame_index": [31, 32]}, {"frame_index": [5]}]
+    rows = clip_rows({}, facts={"faces_in_view": None})
+    rows["face"]["tracks"] = tracks
+    for peak, told in ((31, ["faces in view: several"]), (30, [])):
+        rows["moment"]["peak_frame_index"] = peak
+        assert texts(rows, "scene") == told
+
+
 def test_no_quotation_mark_survives_inside_a_quotation():
     assert plain_quotation('“a” 「b」\n "c"') == "'a' 'b' 'c'"

@@ -1,44 +1,77 @@
 """The coarse caption: what is seen and heard, put into the sentence pattern of the MERR paper.
 
-It names no emotion. Action Units that the face tool sees badly are left out, because the pattern
-has no room for a doubt; the fine text says them with the caution they need.
+It names no emotion. Action Units that the face tool sees badly are left out, those of a tool that
+gives proxies are said with a doubt. `fuse.check` proves what it claims, as it does the fine text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from merr_pipeline.dataset.placeholders import filled_with
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
+from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.evidence import is_ok, plain_quotation
+from merr_pipeline.fuse.lexicon import Lexicon, load_lexicon
 from merr_pipeline.fuse.phrases import AuPhrases, capitalised, listed, load_au_phrases
-from merr_pipeline.schema import Row
+from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.stage import digest
 from merr_pipeline.templates import load_template
 
 TEMPLATE = "coarse_caption.yaml"
 
 
+class CaptionTemplate(BaseModel):
+    """The whole of ``coarse_caption.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scene: Annotated[str, filled_with("scene")]
+    face_and_voice: Annotated[str, filled_with("expression", "tone")]
+    face: Annotated[str, filled_with("expression")]
+    voice: Annotated[str, filled_with("tone")]
+    words: Annotated[str, filled_with("transcript")]
+    face_and_voice_unsure: Annotated[str, filled_with("expression", "tone")]
+    face_unsure: Annotated[str, filled_with("expression")]
+    max_phrases: int = Field(ge=1)
+
+
 @dataclass(frozen=True)
 class CoarseTemplates:
-    """What the caption is made with; ``sha256`` covers all of it."""
+    """What the caption is made with and proven by; ``sha256`` covers all of it."""
 
-    sentences: Mapping[str, Any]
+    caption: CaptionTemplate
     phrases: AuPhrases
     rules: Rules
+    lexicon: Lexicon
     sha256: str
 
 
 def load_coarse_templates(templates: Path | None = None) -> CoarseTemplates:
-    """Read caption template, phrase pools and Action Units; raises MerrError if one is wrong."""
+    """Read caption template, phrase pools, rules and lexicon; MerrError if one is wrong."""
     table = load_action_units(templates)
-    caption = load_template(TEMPLATE, templates)
+    template = load_template(TEMPLATE, templates)
+    try:
+        caption = CaptionTemplate.model_validate(template.data)
+    except ValidationError as error:
+        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
     phrases, rules = load_au_phrases(table, templates), load_rules(table, templates)
-    sha256 = digest([caption.sha256, phrases.sha256, rules.sha256, table.sha256])
-    return CoarseTemplates(caption.data, phrases, rules, sha256)
+    lexicon = load_lexicon(table, templates)
+    read = (template, phrases, rules, lexicon, table)
+    return CoarseTemplates(caption, phrases, rules, lexicon, digest([one.sha256 for one in read]))
+
+
+def check_caption(
+    caption: str, evidence: Sequence[Row], rules: Rules, lexicon: Lexicon
+) -> Grounding:
+    """Every claim of a coarse caption with its proof; it may not even name the label."""
+    return check_text(caption, evidence, None, lexicon, rules)
 
 
 def coarse_caption(
@@ -50,22 +83,27 @@ def coarse_caption(
     read. ``sha256`` is the clip's, and chooses among synonyms.
     """
     expression = visual_expression(rows, sha256, templates)
-    tone = _text(rows, "tone", "tone")
-    parts = {
-        "scene": _text(rows, "scene", "scene"),
-        "face_and_voice": expression if tone else None,
-        "face": None if tone else expression,
-        "voice": None if expression else tone,
-        "words": _text(rows, "transcript", "transcript"),
-    }
     values = {
-        "scene": _as_sentence(parts["scene"]),
+        "scene": _as_sentence(_text(rows, "scene", "scene")),
         "expression": expression,
-        "tone": tone,
-        "transcript": plain_quotation(parts["words"] or ""),
+        "tone": _text(rows, "tone", "tone"),
+        "transcript": plain_quotation(_text(rows, "transcript", "transcript") or ""),
     }
-    said = [templates.sentences[name].format(**values) for name, part in parts.items() if part]
+    said = [getattr(templates.caption, name).format(**values) for name in _sentences(rows, values)]
     return expression, " ".join(said) or None
+
+
+def _sentences(rows: Mapping[str, Row], values: Mapping[str, str | None]) -> Iterator[str]:
+    """Names of the sentences that the clip gets, in order."""
+    if values["scene"]:
+        yield "scene"
+    if values["expression"]:
+        face = "face_and_voice" if values["tone"] else "face"
+        yield f"{face}_unsure" if rows["face"]["au_scale"] == "proxy_0_5" else face
+    elif values["tone"]:
+        yield "voice"
+    if values["transcript"]:
+        yield "words"
 
 
 def visual_expression(
@@ -77,7 +115,7 @@ def visual_expression(
     seen = templates.rules.seen(rows["moment"])
     active = templates.rules.active(seen, rows["face"]["au_scale"])
     trusted = [code for code in active if seen[code].reliability != "low"]
-    strongest = trusted[: templates.sentences["max_phrases"]]
+    strongest = trusted[: templates.caption.max_phrases]
     words = dict.fromkeys(templates.phrases.merr_phrase(code, sha256) for code in strongest)
     return listed(list(words)) if words else None
 
@@ -89,4 +127,4 @@ def _text(rows: Mapping[str, Row], stage: str, column: str) -> str | None:
 
 def _as_sentence(text: str | None) -> str:
     sentence = capitalised((text or "").strip())
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+    return sentence if not sentence or sentence.endswith((".", "!", "?")) else f"{sentence}."

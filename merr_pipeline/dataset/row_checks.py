@@ -5,7 +5,7 @@ every clip             once, in ``clips`` or in ``rejected``; in the shard and s
                        rows sorted by clip_id
 every source, speaker  in one split
 pictures               decode
-fine text              every claim points to the clip's evidence (`fuse.check`)
+both captions          every claim points to the clip's evidence (`fuse.check`)
 every record           once; its clip is in the same shard of ``clips``, with the same facts; a
                        question, then an answer that the reference trainer does not cut
 media                  where the input folder is given: there, with the clip's sha256
@@ -23,13 +23,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
+from merr_pipeline.dataset.coarse import check_caption
 from merr_pipeline.dataset.columns import PICTURES
 from merr_pipeline.dataset.folder import sha256_of
 from merr_pipeline.dataset.problems import REMAKE, Problem
 from merr_pipeline.dataset.shards import ROW_GROUP_SIZE, shard_index
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
-from merr_pipeline.fuse.check import check_text
+from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.schema import Reason, Row
 
@@ -40,7 +41,8 @@ _COPIED = ("label", "label_source", "transcript", "media_path", "sha256", "split
 """Columns of a record that repeat its clip's."""
 
 _CLIP_COLUMNS = (
-    *("clip_id", "other_paths", "source_id", "speaker_id", "fine_caption", "evidence"),
+    *("clip_id", "other_paths", "source_id", "speaker_id", "coarse_caption"),
+    *("fine_caption", "evidence"),
     *(*_COPIED, *PICTURES),
 )
 _RECORD_COLUMNS = ("record_id", "clip_id", "granularity", "messages", *_COPIED)
@@ -101,15 +103,19 @@ class RowChecks:
                 if (value := row[f"{kind}_id"]) is not None:
                     splits = self._splits.setdefault(f"{kind} {value}", {})
                     splits.setdefault(row["split"], row["clip_id"])
-            yield from self._check_fine_text(name, row)
+            yield from self._check_captions(name, row)
             yield from self._check_media(name, row)
 
-    def _check_fine_text(self, name: str, row: Row) -> Iterator[Problem]:
-        text, evidence = row["fine_caption"], row["evidence"] or []
-        if text is not None:
-            proof = check_text(text, evidence, row["label"], self._lexicon, self._rules)
+    def _check_captions(self, name: str, row: Row) -> Iterator[Problem]:
+        fine, coarse, evidence = row["fine_caption"], row["coarse_caption"], row["evidence"] or []
+        proofs: dict[str, Grounding] = {}
+        if fine is not None:
+            proofs["fine"] = check_text(fine, evidence, row["label"], self._lexicon, self._rules)
+        if coarse is not None:
+            proofs["coarse"] = check_caption(coarse, evidence, self._rules, self._lexicon)
+        for which, proof in proofs.items():
             for claim in proof.ungrounded:
-                what = f"its fine text claims {claim.text!r}: {claim.why}"
+                what = f"its {which} caption claims {claim.text!r}: {claim.why}"
                 yield Problem(name, row["clip_id"], what, _TEXT_TODO)
 
     def _check_rejected(self, name: str, parts: _Parts) -> Iterator[Problem]:

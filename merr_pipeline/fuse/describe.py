@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from merr_pipeline.fuse.draft import Part, TextDraft
 from merr_pipeline.fuse.evidence import Item, Kind
@@ -61,13 +61,20 @@ def _picture(draft: TextDraft) -> Iterator[Part]:
     if shot is None:
         return
     words, used = with_article(shot.word), [shot]
-    if faces and faces.word.isdigit() and 1 < int(faces.word) < len(scene.numbers):
-        words += scene.faces.format(faces=scene.numbers[int(faces.word)])
+    if faces and (number := _several(faces.word, scene.numbers)):
+        words += scene.faces.format(faces=number)
         used.append(faces)
     if light and light.word not in scene.ordinary_light:
         words += scene.light.format(light=light.word)
         used.append(light)
     yield Part(draft.say("scene", scene.sentence, shot=words), tuple(used), 1)
+
+
+def _several(count: str, numbers: Sequence[str]) -> str:
+    """More than one in words, as far as they go; empty for the rest."""
+    if not count.isdigit():
+        return count  # "several"
+    return numbers[int(count)] if 1 < int(count) < len(numbers) else ""
 
 
 def _voice(draft: TextDraft) -> Iterator[Part]:

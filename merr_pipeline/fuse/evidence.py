@@ -198,8 +198,8 @@ def _words_items(rows: Rows) -> Iterator[Item]:
         return
     row = rows["transcript"]
     quotation = plain_quotation(row["transcript"])
-    if not any(letter.isalnum() for letter in quotation):
-        return  # dots and dashes are no words
+    if not quotation:
+        return
     origin = ", ".join(filter(None, (row["transcript_source"], row["text_language"])))
     starts = [s["start_s"] for s in row["segments"] or [] if s["start_s"] is not None]
     yield Item(
@@ -213,7 +213,12 @@ def _words_items(rows: Rows) -> Iterator[Item]:
 
 
 def plain_quotation(text: str) -> str:
-    """The words on one line, with no double quotation mark inside that could end them."""
+    """The words on one line, with no double quotation mark inside that could end them.
+
+    Empty where there are none: dots and dashes are no words.
+    """
+    if not any(letter.isalnum() for letter in text):
+        return ""
     for mark in '"“”„«»「」『』＂':
         text = text.replace(mark, "'")
     return " ".join(text.split())
@@ -227,11 +232,21 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         text = plain_quotation(row["scene"])
         yield Item(Kind.SCENE, "scene", "scene", f"scene ({row['scene_source']}): {text}", text)
         return
-    facts = row["scene_facts"] or {}
+    facts = dict(row["scene_facts"] or {})
+    if facts.get("faces_in_view") is None and _has_several_faces(rows):
+        facts["faces_in_view"] = "several"
     for key in wording.scene_facts:
         if facts.get(key) is not None:
             word = str(facts[key])
             yield Item(Kind.SCENE, "scene", key, f"{key.replace('_', ' ')}: {word}", word)
+
+
+def _has_several_faces(rows: Rows) -> bool:
+    """Whether more than one is tracked at the peak; a tool may count more than it tracks."""
+    if not (is_ok(rows, "face") and is_ok(rows, "moment")):
+        return False
+    peak, tracks = rows["moment"].get("peak_frame_index"), rows["face"].get("tracks") or []
+    return sum(peak in track["frame_index"] for track in tracks) > 1
 
 
 def _missing_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:

@@ -71,6 +71,7 @@ class VoiceNames(_Entry):
     nouns: dict[str, tuple[str, ...]]
     same: dict[str, dict[str, tuple[str, ...]]]
     without_noun: tuple[str, ...]
+    combined: tuple[str, ...]
 
 
 class Statement(_Entry):

@@ -7,7 +7,7 @@ and not from what the composer worked with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from merr_pipeline.emotion.facs import ActionUnitTable
@@ -18,7 +18,7 @@ _CODE = re.compile(r"^(AU\d\d) ")
 _NAMED = re.compile(r"^([^:]+): (.+?)(?: \([^()]*\))?$")
 _QUOTED = re.compile(r': "(.*)"$', re.DOTALL)
 _POSE = re.compile(r"^head (.+?)(?: at [\d.]+ s)?$")
-_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @dataclass
@@ -28,6 +28,7 @@ class EvidenceView:
     rows: Sequence[Row]
     units: dict[str, Row] = field(default_factory=dict)  # by Action Unit
     still: Row | None = None
+    voice: dict[str, tuple[Row, str]] = field(default_factory=dict)  # by feature, with its word
     arousal: Row | None = None
     arousal_level: str = ""  # low | medium | high
     speaks: bool = False  # a voice or words are there, so mouth actions may be speech
@@ -61,6 +62,7 @@ def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable
         Pattern.read(f"{code}|au{int(code[2:])}", "face", (code,)) for code in table.units
     ]
     view.patterns += _value_patterns(view.units.values())
+    view.patterns += _combined_patterns(view.voice, voice)
     return view
 
 
@@ -101,6 +103,7 @@ def _read_voice(row: Row, voice: VoiceNames, view: EvidenceView) -> None:
     if named is None:
         return
     feature, word = named[1].replace(" ", "_").removeprefix("vocal_"), named[2]
+    view.voice[feature] = row, word
     if feature == "arousal":
         view.arousal, view.arousal_level = row, word.removeprefix("very ")
     for said in (word, *voice.same.get(feature, {}).get(word, ())):
@@ -118,6 +121,16 @@ def _voice_sayings(feature: str, word: str, voice: VoiceNames) -> Iterator[str]:
         yield f"{noun} that {word}"
 
 
+def _combined_patterns(said: Mapping[str, tuple[Row, str]], voice: VoiceNames) -> Iterator[Pattern]:
+    """What is said of several features in one breath: ``lively intonation that rises``."""
+    words = {feature: " ".join(words_of(word)) for feature, (_, word) in said.items()}
+    for text in voice.combined:
+        features = re.findall(r"\{(\w+)\}", text)
+        if set(features) <= set(words):
+            ids = tuple(said[feature][0]["id"] for feature in features)
+            yield Pattern.read(text.format(**words), "fact", ids)
+
+
 def _scene_patterns(row: Row) -> Iterator[Pattern]:
     """A measured fact is said whole; of a scene described by a model any run of words may be."""
     named = _NAMED.match(row["text"])
@@ -130,9 +143,10 @@ def _scene_patterns(row: Row) -> Iterator[Pattern]:
                 yield Pattern(tuple((word,) for word in words[start:end]), "fact", (row["id"],))
         return
     word = row["text"].partition(": ")[2]
-    if named[1] == "faces in view" and word.isdigit():
-        count = int(word)
-        spelt = f"{word}|{_NUMBERS[count]}" if count < len(_NUMBERS) else word
-        yield Pattern.read(f"{spelt} face|faces in view", "fact", (row["id"],))
+    noun = {"faces in view": "face|faces in view", "cuts": "cut|cuts"}.get(named[1])
+    if noun:
+        is_spelt = word.isdigit() and int(word) < len(_NUMBERS)
+        spelt = _NUMBERS[int(word)] if is_spelt else word
+        yield Pattern.read(f"{word}|{spelt} {noun}", "fact", (row["id"],))
     else:
         yield Pattern.read(" ".join(words_of(word)), "fact", (row["id"],))
