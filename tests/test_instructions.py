@@ -127,5 +127,13 @@ def test_a_task_without_questions_is_refused(tmp_path):
     text = (shipped_folder() / "questions.yaml").read_text("utf-8")
     (tmp_path / "questions.yaml").write_text(text.replace("reason:  #", "reasons:  #"), "utf-8")
 
-    with pytest.raises(MerrError, match="no question for reason"):
+    with pytest.raises(MerrError, match=r"(?s)questions.yaml is wrong.*reason\n  Field required"):
+        load_questions(tmp_path)
+
+
+def test_a_question_with_a_misspelt_placeholder_is_refused(tmp_path):
+    text = (shipped_folder() / "questions.yaml").read_text("utf-8")
+    (tmp_path / "questions.yaml").write_text(text.replace("{labels}?", "{lables}?"), "utf-8")
+
+    with pytest.raises(MerrError, match=r"must have \{labels\}"):
         load_questions(tmp_path)

@@ -18,7 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from merr_pipeline.dataset.placeholders import filled_with
 from merr_pipeline.emotion.labels import SPACES_TEMPLATE
 from merr_pipeline.fuse.phrases import pick
 from merr_pipeline.schema import MerrError, Row
@@ -32,9 +36,24 @@ SENTIMENT_SPACE = "sentiment"
 _COPIED = ("clip_id", "label", "label_source", "transcript", "media_path", "sha256", "split")
 
 
+Pool = Annotated[tuple[Annotated[str, filled_with()], ...], Field(min_length=1)]
+
+
+class QuestionPools(BaseModel):
+    """The whole of ``questions.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    emotion: Annotated[tuple[Annotated[str, filled_with("labels")], ...], Field(min_length=1)]
+    sentiment: Pool
+    describe: Pool
+    reason: Pool
+    sentiments: dict[str, Literal["positive", "negative", "neutral"]]
+
+
 @dataclass(frozen=True)
 class Questions:
-    """``questions.yaml``, with the labels of each label space."""
+    """The questions, with the labels of each label space."""
 
     pools: Mapping[str, tuple[str, ...]]  # by task
     sentiments: Mapping[str, str]  # by label
@@ -45,15 +64,16 @@ def load_questions(templates: Path | None = None) -> Questions:
     """Read the pools from the user's templates folder, else the shipped one.
 
     Raises:
-        MerrError: a file is missing, or a task has no question.
+        MerrError: a file is missing, a task has no question, or one has wrong placeholders.
     """
-    data = load_template(TEMPLATE, templates).data
-    if lacking := [task for task in TASKS if not data.get(task)]:
-        raise MerrError(f"template {TEMPLATE} has no question for {', '.join(lacking)}.")
+    try:
+        read = QuestionPools.model_validate(load_template(TEMPLATE, templates).data)
+    except ValidationError as error:
+        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
     spaces = load_template(SPACES_TEMPLATE, templates).data["spaces"]
     return Questions(
-        pools={task: tuple(data[task]) for task in TASKS},
-        sentiments=data.get("sentiments") or {},
+        pools={task: getattr(read, task) for task in TASKS},
+        sentiments=read.sentiments,
         labels={name: tuple(labels) for name, labels in spaces.items()},
     )
 
