@@ -1,6 +1,6 @@
 """Stage rows for the room that writes texts: faces, voices and scenes that a test spells out.
 
-``rows = scene_of(units={"AU12": 3.0}, says="Hello.")`` is a clip whose person smiles and speaks; a
+``rows = clip_rows({"AU12": 3.0}, says="Hello.")`` is a clip whose person smiles and speaks; a
 stage that is left out has a row that says so, as the stages themselves would.
 """
 

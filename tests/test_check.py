@@ -223,6 +223,14 @@ def test_what_a_person_said_names_no_emotion():
         assert check(text, rows).ungrounded
 
 
+def test_a_label_of_the_users_own_is_no_word_that_was_said():
+    rows = clip_rows({"AU04": 2.6}, label="bored")
+
+    assert check('The person is "bored".', rows).ungrounded == ()
+    for text in ('They say "bored".', 'The person is "tired".', 'The brows point to "bored".'):
+        assert check(text, rows).ungrounded
+
+
 def test_the_voice_points_nowhere_without_its_arousal():
     rows = clip_rows({"AU12": 2.0}, tone=tone_row("low"), label="fear")
 

@@ -18,7 +18,7 @@ from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.fuse.phrases import load_au_phrases, with_article
 from merr_pipeline.fuse.wording import load_fine_text
-from merr_pipeline.schema import FINE, Clip, ClipId
+from merr_pipeline.schema import FINE, Clip, ClipId, MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work
 from merr_pipeline.templates import load_template, shipped_folder
@@ -220,6 +220,15 @@ def test_a_label_without_a_rule_is_left_open():
     assert "No facial action is typical enough of doubt" in text_of({"AU25": 2.0}, label="doubt")
 
 
+@pytest.mark.parametrize("label", ["bored", "Positively surprised", "无聊"])
+def test_a_label_of_the_users_own_is_named_in_quotation_marks_and_read_so(label):
+    rows = clip_rows({"AU04": 2.0}, tone=tone_row("high"), label=label)
+    text = fine_row(rows)["fine_caption"]
+
+    assert f'typical enough of "{label}" to go by' in text
+    assert f'the given label "{label}".' in text
+
+
 def test_no_face_no_sound_is_said_as_it_is():
     text = text_of(None, facts={"shot_scale": "long shot"})
 
@@ -411,6 +420,14 @@ def test_a_clip_of_which_nothing_was_measured_is_skipped_with_what_is_missing():
 
     assert (row["status"], row["reason"]) == ("skipped", "no_evidence")
     assert {item["modality"] for item in row["evidence"]} == {"missing"}
+
+
+def test_a_wording_without_a_pool_is_refused(tmp_path):
+    text = (shipped_folder() / "fine_text.yaml").read_text("utf-8")
+    (tmp_path / "fine_text.yaml").write_text(text.replace("  no_rule:", "  no_rules:"), "utf-8")
+
+    with pytest.raises(MerrError, match="reading has no no_rule"):
+        load_fine_text(tmp_path)
 
 
 def test_a_text_that_claims_too_much_is_refused_and_says_where(tmp_path):

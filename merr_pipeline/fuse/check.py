@@ -18,12 +18,16 @@ from dataclasses import dataclass
 
 from merr_pipeline.emotion.rules import Rules
 from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings, Way
-from merr_pipeline.fuse.lexicon import Found, Lexicon, Statement, words_of
+from merr_pipeline.fuse.lexicon import Found, Lexicon, Pattern, Statement, words_of
+from merr_pipeline.fuse.quotations import (
+    QUOTATION,
+    around,
+    clauses_of,
+    in_place_of,
+    is_given_label,
+)
 from merr_pipeline.fuse.view import EvidenceView, is_unsure, read_evidence
 from merr_pipeline.schema import Row
-
-_QUOTATION = re.compile(r'"([^"]*)"')
-_CLAUSE_END = re.compile(r"(?<=[.!?;])\s+|,\s+(?:while|but|although|though|whereas)\s+")
 
 
 @dataclass(frozen=True)
@@ -79,26 +83,45 @@ class _Check:
         self._view, self._label, self._lexicon, self._rules = view, label, lexicon, rules
         self._bearings = Bearings(view, rules)
         self._named: list[str] = []  # Action Units
+        self._patterns = view.patterns
+        if self._is_users_own:
+            self._patterns = [
+                *view.patterns,
+                Pattern.read(" ".join(words_of(label or "")), "emotion", label),
+            ]
 
     def claims(self, text: str) -> Iterator[Claim]:
         """Quotations first, then the rest clause by clause."""
         text = text.replace("“", '"').replace("”", '"')
-        yield from (self._quotation(match) for match in _QUOTATION.finditer(text))
-        if '"' in (rest := _QUOTATION.sub(_in_place_of_quotation, text)):
+        if self._is_users_own:
+            text = QUOTATION.sub(self._unquoted_label, text)
+        yield from (self._quotation(match) for match in QUOTATION.finditer(text))
+        if '"' in (rest := QUOTATION.sub(in_place_of, text)):
             yield Claim('"', "quotation", why="a quotation mark without its partner")
-        for clause in filter(None, map(str.strip, _CLAUSE_END.split(rest.replace('"', "")))):
+        for clause in clauses_of(rest.replace('"', "")):
             yield from self._clause(clause)
+
+    @property
+    def _is_users_own(self) -> bool:
+        """Whether the label is of a label space that the lexicon has no words for."""
+        return bool(words_of(self._label or "")) and self._label not in self._lexicon.emotions
+
+    def _unquoted_label(self, match: re.Match[str]) -> str:
+        """A label of the user's own names an emotion in quotation marks, where nobody says it."""
+        is_said = self._lexicon.says(around(match)[0])
+        is_label = match[1] == self._label and not is_given_label(match)
+        return match[1] if is_label and not is_said else match[0]
 
     def _quotation(self, match: re.Match[str]) -> Claim:
         said = match[1]
-        if match.string[: match.start()].rstrip().endswith(("label", "label is")):
+        if is_given_label(match):
             wrong = "" if said == self._label else "this is not the clip's label"
             return Claim(said, "label", why=wrong)
         words = " ".join(words_of(said))
         wanted = f" {words}" if said.endswith("...") else f" {words} "  # cut, maybe in a word
         proof = [row for text, row in self._view.quotations if words and wanted in f" {text} "]
         wrong = "" if proof else "these words are in no evidence"
-        before, after = _around(match)
+        before, after = around(match)
         if not self._lexicon.says(before):
             wrong = "nothing before it says that these words were said"
         elif self._lexicon.feelings & {*before, *after}:
@@ -106,7 +129,7 @@ class _Check:
         return Claim(said, "quotation", () if wrong else (proof[0]["id"],), wrong)
 
     def _clause(self, clause: str) -> list[Claim]:
-        found = self._lexicon.find(clause, self._view.patterns)
+        found = self._lexicon.find(clause, self._patterns)
         hedged = any(f" {h} " in f" {' '.join(words_of(clause))} " for h in self._lexicon.hedges)
         claims = [
             self._claim(item, found, hedged=hedged)
@@ -276,17 +299,3 @@ def _beside(references: Sequence[Found], named: Sequence[tuple[str, ...]]) -> It
         wrong = not all(set(item.meaning) & set(ids) for ids in beside)
         why = "it is not of what is named beside it" if wrong else ""
         yield Claim(item.text, "reference", () if wrong else item.meaning, why)
-
-
-def _around(match: re.Match[str]) -> tuple[list[str], list[str]]:
-    """The words before and after a quotation in its clause."""
-    before = _QUOTATION.sub(_in_place_of_quotation, match.string[: match.start()])
-    after = _QUOTATION.sub(_in_place_of_quotation, match.string[match.start() :])
-    return words_of(_CLAUSE_END.split(before)[-1]), words_of(_CLAUSE_END.split(after)[0])
-
-
-def _in_place_of_quotation(match: re.Match[str]) -> str:
-    """Keeps the sentence's end where the quotation brought it along."""
-    rest = match.string[match.end() :].lstrip()
-    ends = match[1].rstrip().endswith((".", "!", "?", "…", "。", "！", "？"))
-    return "quotationmark." if ends and (not rest or rest[0].isupper()) else "quotationmark"

@@ -162,6 +162,18 @@ def load_fine_text(templates: Path | None = None) -> FineText:
     template = load_template(TEMPLATE, templates)
     data: dict[str, Any] = template.data
     try:
+        _check_pools(data)
         return FineText.model_validate({**data, "sha256": template.sha256})
-    except (ValidationError, TypeError) as error:
+    except (ValidationError, TypeError, ValueError, KeyError) as error:
         raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
+
+
+def _check_pools(data: dict[str, Any]) -> None:
+    """The pools that are chosen by name must all be there: those of the shipped file."""
+    shipped = load_template(TEMPLATE).data
+    for path in (("face",), ("reading",), ("conclusion", "manifest"), ("conclusion", "au_rules")):
+        has, wanted = data, shipped
+        for name in path:
+            has, wanted = has[name], wanted[name]
+        if lacking := sorted(set(wanted) - set(has)):
+            raise ValueError(f"{'.'.join(path)} has no {', '.join(lacking)}")

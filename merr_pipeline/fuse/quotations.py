@@ -1,0 +1,34 @@
+"""Cutting a text for the checker: into clauses, and out of them what stands in quotation marks."""
+
+from __future__ import annotations
+
+import re
+
+from merr_pipeline.fuse.lexicon import words_of
+
+QUOTATION = re.compile(r'"([^"]*)"')
+_CLAUSE_END = re.compile(r"(?<=[.!?;])\s+|,\s+(?:while|but|although|though|whereas)\s+")
+
+
+def clauses_of(text: str) -> list[str]:
+    """The pieces that are judged each by itself; none is empty."""
+    return [clause.strip() for clause in _CLAUSE_END.split(text) if clause.strip()]
+
+
+def is_given_label(match: re.Match[str]) -> bool:
+    """Whether the text before the quotation calls it the label."""
+    return match.string[: match.start()].rstrip().endswith(("label", "label is"))
+
+
+def around(match: re.Match[str]) -> tuple[list[str], list[str]]:
+    """The words before and after a quotation in its clause."""
+    before = QUOTATION.sub(in_place_of, match.string[: match.start()])
+    after = QUOTATION.sub(in_place_of, match.string[match.start() :])
+    return words_of(_CLAUSE_END.split(before)[-1]), words_of(_CLAUSE_END.split(after)[0])
+
+
+def in_place_of(match: re.Match[str]) -> str:
+    """Keeps the sentence's end where the quotation brought it along."""
+    rest = match.string[match.end() :].lstrip()
+    ends = match[1].rstrip().endswith((".", "!", "?", "…", "。", "！", "？"))
+    return "quotationmark." if ends and (not rest or rest[0].isupper()) else "quotationmark"
