@@ -11,6 +11,7 @@ Exit codes as of ``merr build``: 0 all done, 1 some clips failed, 2 could not ru
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import typer
 
@@ -19,6 +20,7 @@ from merr_pipeline.cli import build_command, guarded
 from merr_pipeline.request import Request
 
 QUIET = {
+    "PREFECT_HOME": str(Path(".prefect").absolute()),  # not among the user's own flows
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # a first start takes up to 45 s

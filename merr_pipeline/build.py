@@ -24,6 +24,7 @@ from merr_pipeline.clips.manifest import Inputs, read_inputs
 from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.dataset.assemble import AssembleReport, assemble
 from merr_pipeline.dataset.folder import recover
+from merr_pipeline.dataset.texts import check_templates
 from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.files import write_atomically
@@ -197,6 +198,7 @@ def open_build(request: Request) -> Iterator[Build]:
     settings = load_settings(request.profile, request.overrides)
     if settings.templates is not None:
         check_folder(settings.templates)
+    check_templates(settings)
     if request.manifest is None and (request.mapping or request.preset):
         raise MerrError("--map and --preset say how to read a manifest; give one with --manifest.")
     check_ready(settings)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from merr_pipeline.dataset.instructions import TASKS, instruction_records, load_questions
+from merr_pipeline.dataset.instructions import GIVEN, TASKS, instruction_records, load_questions
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import shipped_folder
 
@@ -77,10 +77,25 @@ def test_a_record_has_the_columns_of_the_contract():
     assert [message["role"] for message in first["messages"]] == ["user", "assistant"]
 
 
-def test_the_question_comes_from_the_pool_of_its_task():
-    for record in instruction_records(clip_row(), QUESTIONS):
-        pool = [q.partition("{labels}")[0] for q in QUESTIONS.pools[record["task"]]]
+@pytest.mark.parametrize("source", ["manifest", "au_rules"])
+def test_the_question_comes_from_the_pool_of_its_task(source):
+    for record in instruction_records(clip_row(label_source=source), QUESTIONS):
+        given = source == "manifest" and record["task"] == "reason"
+        pool = [
+            question.split("{")[0]
+            for question in QUESTIONS.pools[GIVEN if given else record["task"]]
+        ]
         assert any(record["messages"][0]["content"].startswith(begin) for begin in pool)
+
+
+def test_a_given_label_is_named_in_the_question_that_its_text_answers():
+    def question(source: str) -> str:
+        records = instruction_records(clip_row(label_source=source), QUESTIONS)
+        (record,) = [record for record in records if record["task"] == "reason"]
+        return str(record["messages"][0]["content"])
+
+    assert "happy" in question("manifest")
+    assert "happy" not in question("au_rules")
 
 
 def test_the_emotion_question_lists_the_labels_of_its_space():

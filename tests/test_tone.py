@@ -320,7 +320,7 @@ def test_the_whole_sentence_of_a_voice_of_which_all_is_known():
         voice_row(f0_median_hz=260.0, contour_st=-3.0, ending_st=2.0, hnr_db=18, pauses=[0.4])
     )
     assert row["tone"] == (
-        "raised pitch; moderately varied intonation that falls, rising at the end; "
+        "raised pitch; moderately varied intonation that falls, with a rising end; "
         "moderate tempo with one pause; ordinary timbre; clear voice quality; high vocal arousal"
     )
     assert (row["arousal_word"], row["tone_source"]) == ("high", "prosody_rules")
@@ -329,7 +329,7 @@ def test_the_whole_sentence_of_a_voice_of_which_all_is_known():
 def test_what_has_no_word_leaves_no_hole_in_the_sentence():
     row = described(contour_st=None, ending_st=-2.0, rate_syll_s=None, hnr_db=None)
     assert row["tone"] == (
-        "mid-range pitch; moderately varied intonation, falling at the end; "
+        "mid-range pitch; moderately varied intonation, with a falling end; "
         "ordinary timbre; medium vocal arousal"
     )
     assert (row["rate_syll_s"], row["rate_source"]) == (None, None)

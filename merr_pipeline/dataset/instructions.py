@@ -9,6 +9,9 @@ coarse    `sentiment`  positive, negative or neutral; only where the label says 
 fine      `reason`     the fine text
 ========  ===========  ============================
 
+The fine text of a label that came with the clip weighs the clues for that label, so its question
+names the label: else a model would learn to speak of a label that nobody gave it.
+
 A clip whose label is undecided gives `describe` alone: the coarse caption, and the fine text, which
 then describes and does not conclude.
 """
@@ -30,6 +33,9 @@ from merr_pipeline.templates import load_template
 
 TEMPLATE = "questions.yaml"
 TASKS = ("emotion", "sentiment", "describe", "reason")
+GIVEN = "reason_given"
+"""Pool of the task `reason` for a label that the manifest gave."""
+
 SENTIMENT_SPACE = "sentiment"
 """Its labels are sentiments, so there is no emotion to ask for."""
 
@@ -48,6 +54,7 @@ class QuestionPools(BaseModel):
     sentiment: Pool
     describe: Pool
     reason: Pool
+    reason_given: Annotated[tuple[Annotated[str, filled_with("label")], ...], Field(min_length=1)]
     sentiments: dict[str, Literal["positive", "negative", "neutral"]]
 
 
@@ -55,7 +62,7 @@ class QuestionPools(BaseModel):
 class Questions:
     """The questions, with the labels of each label space."""
 
-    pools: Mapping[str, tuple[str, ...]]  # by task
+    pools: Mapping[str, tuple[str, ...]]  # by task, and `GIVEN`
     sentiments: Mapping[str, str]  # by label
     labels: Mapping[str, tuple[str, ...]]  # by label space
 
@@ -72,7 +79,7 @@ def load_questions(templates: Path | None = None) -> Questions:
         raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
     spaces = load_template(SPACES_TEMPLATE, templates).data["spaces"]
     return Questions(
-        pools={task: getattr(read, task) for task in TASKS},
+        pools={task: getattr(read, task) for task in (*TASKS, GIVEN)},
         sentiments=read.sentiments,
         labels={name: tuple(labels) for name, labels in spaces.items()},
     )
@@ -106,13 +113,16 @@ def _tasks(clip_row: Row, questions: Questions) -> Iterator[tuple[str, str, str]
 def _record(clip_row: Row, granularity: str, task: str, answer: str, questions: Questions) -> Row:
     record_id = f"{clip_row['clip_id']}:{granularity}:{task}"
     labels = questions.labels.get(clip_row["label_space"] or "", ())
-    question = pick(questions.pools[task], record_id, "question")
+    given = task == "reason" and clip_row["label_source"] == "manifest"
+    question = pick(questions.pools[GIVEN if given else task], record_id, "question")
+    question = question.replace("{labels}", ", ".join(labels))
+    question = question.replace("{label}", clip_row["label"] or "")
     return {
         "record_id": record_id,
         "granularity": granularity,
         "task": task,
         "messages": [
-            {"role": "user", "content": question.replace("{labels}", ", ".join(labels))},
+            {"role": "user", "content": question},
             {"role": "assistant", "content": answer},
         ],
         **{name: clip_row[name] for name in _COPIED},

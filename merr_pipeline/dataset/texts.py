@@ -47,7 +47,7 @@ class Texts:
         asked = digest([questions.pools, questions.sentiments, questions.labels])
         return Identity(
             stage=TEXTS_STAGE,
-            version=2,
+            version=3,
             tool="caption template, question pools",
             template=digest([self.coarse.sha256, asked]),
         )

@@ -179,7 +179,7 @@ def pitch_level_st(f0_median_hz: float | None, words: ToneWords) -> float | None
         if f0_median_hz < register.below_hz:
             if register.reference_hz is None:
                 return None
-            return 12 * math.log2(f0_median_hz / register.reference_hz)
+            return 12 * (math.log2(f0_median_hz) - math.log2(register.reference_hz))
     return None
 
 
