@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from builds import build
+from hypothesis import settings
+
+settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("here")  # a busy machine is no fault; CI tries the same examples every time
 
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"
