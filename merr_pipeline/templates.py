@@ -11,9 +11,10 @@ import difflib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from merr_pipeline.schema import MerrError
 
@@ -30,6 +31,9 @@ def shipped_samples() -> Path:
     """The sample clips in the wheel, or in ``data/samples`` of the checkout."""
     inside = _PACKAGE / "samples"
     return inside if inside.is_dir() else _PACKAGE.parent / "data" / "samples"
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,19 @@ def load_template(name: str, folder: Path | None = None) -> Template:
         f"template {name} is not in {folder or shipped_folder()}.\n"
         "`merr config` shows the templates folder in use; unset `templates` to use the shipped one."
     )
+
+
+def load_model(model: type[M], name: str, folder: Path | None = None) -> M:
+    """Read a template into a model that has its content hash as ``sha256``.
+
+    Raises:
+        MerrError: the file is missing, or says something that cannot be.
+    """
+    template = load_template(name, folder)
+    try:
+        return model.model_validate({**template.data, "sha256": template.sha256})
+    except (ValidationError, TypeError) as error:
+        raise MerrError(f"template {name} is wrong: {error}") from error
 
 
 def _read(path: Path, name: str) -> Template:

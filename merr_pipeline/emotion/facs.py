@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from merr_pipeline.schema import MerrError
-from merr_pipeline.templates import load_template
+from merr_pipeline.templates import load_model
 
 TEMPLATE = "action_units.yaml"
 
@@ -105,8 +104,4 @@ def load_action_units(templates: Path | None = None) -> ActionUnitTable:
     Raises:
         MerrError: the file is missing, or says something that cannot be.
     """
-    template = load_template(TEMPLATE, templates)
-    try:
-        return ActionUnitTable.model_validate({**template.data, "sha256": template.sha256})
-    except (ValidationError, TypeError) as error:
-        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
+    return load_model(ActionUnitTable, TEMPLATE, templates)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from merr_pipeline.emotion.facs import Code
 from merr_pipeline.face.pose import Array
-from merr_pipeline.schema import MerrError
-from merr_pipeline.templates import load_template
+from merr_pipeline.templates import load_model
 
 TEMPLATE = "face_geometry.yaml"
 
@@ -106,8 +105,4 @@ def load_geometry(templates: Path | None = None) -> Geometry:
     Raises:
         MerrError: the file is missing, or says something that cannot be.
     """
-    template = load_template(TEMPLATE, templates)
-    try:
-        return Geometry.model_validate({**template.data, "sha256": template.sha256})
-    except (ValidationError, TypeError) as error:
-        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
+    return load_model(Geometry, TEMPLATE, templates)

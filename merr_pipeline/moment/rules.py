@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from merr_pipeline.schema import MerrError
-from merr_pipeline.templates import load_template
+from merr_pipeline.templates import load_model
 
 TEMPLATE = "moment_rules.yaml"
 
@@ -66,8 +65,4 @@ def load_moment_rules(templates: Path | None = None) -> MomentRules:
     Raises:
         MerrError: the file is missing, or says something that cannot be.
     """
-    template = load_template(TEMPLATE, templates)
-    try:
-        return MomentRules.model_validate({**template.data, "sha256": template.sha256})
-    except (ValidationError, TypeError) as error:
-        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
+    return load_model(MomentRules, TEMPLATE, templates)
