@@ -87,7 +87,12 @@ class Work:
 
     def ok(self, stage: str) -> bool:
         """Whether that stage has an ``ok`` row for this clip."""
-        return bool(self.seen[stage]["status"] == Status.OK)
+        return is_ok(self.seen, stage)
+
+
+def is_ok(rows: Mapping[str, Row], stage: str) -> bool:
+    """Whether a clip, given by its rows, has an ``ok`` row of this stage."""
+    return stage in rows and bool(rows[stage]["status"] == Status.OK)
 
 
 class BatchStage(Protocol):

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, Reason, Refusal, Row, Status
 from merr_pipeline.settings import DatasetSettings
+from merr_pipeline.stage import is_ok
 
 DATASET_RULE = "dataset"
 """Stands for the stage where it is no stage but a rule of this module that rejects."""
@@ -41,11 +42,6 @@ FIRST_LOOK: dict[str, Sequence[str]] = {
     "label": (*HEAD, "label", "label_source"),
 }
 """The columns that judging and counting need: no pictures, no series."""
-
-
-def is_ok(rows: Rows, stage: str) -> bool:
-    """Whether the clip has an ``ok`` row of this stage."""
-    return stage in rows and rows[stage]["status"] == Status.OK
 
 
 def is_visual_only(rows: Rows) -> bool:

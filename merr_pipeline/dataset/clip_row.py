@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from merr_pipeline.dataset.accept import HEAD, Rows, flags_of, is_ok, why_not_ok
+from merr_pipeline.dataset.accept import HEAD, Rows, flags_of, why_not_ok
 from merr_pipeline.dataset.columns import PICTURES
 from merr_pipeline.dataset.quality import quality
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, Row
-from merr_pipeline.stage import Identity
+from merr_pipeline.stage import Identity, is_ok
 
 _IDENTITY = ("clip_id", "media_path", "sha256", "source_id", "speaker_id", "licence")
 _MEASURED: dict[str, Sequence[str]] = {

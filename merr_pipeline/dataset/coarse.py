@@ -17,11 +17,11 @@ from merr_pipeline.dataset.placeholders import filled_with
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
 from merr_pipeline.fuse.check import Grounding, check_text
-from merr_pipeline.fuse.evidence import is_ok, plain_quotation
+from merr_pipeline.fuse.evidence import plain_quotation
 from merr_pipeline.fuse.lexicon import Lexicon, load_lexicon
 from merr_pipeline.fuse.phrases import AuPhrases, capitalised, listed, load_au_phrases
 from merr_pipeline.schema import MerrError, Row
-from merr_pipeline.stage import digest
+from merr_pipeline.stage import digest, is_ok
 from merr_pipeline.templates import load_template
 
 TEMPLATE = "coarse_caption.yaml"

@@ -10,7 +10,6 @@ from merr_pipeline.dataset.accept import (
     DATASET_RULE,
     FIRST_LOOK,
     Rows,
-    is_ok,
     is_visual_only,
     judge,
 )
@@ -18,7 +17,7 @@ from merr_pipeline.dataset.shards import batched
 from merr_pipeline.dataset.splits import Member, assign_splits
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, ClipId, Reason, Refusal
 from merr_pipeline.settings import DatasetSettings
-from merr_pipeline.stage import digest
+from merr_pipeline.stage import digest, is_ok
 
 LOOK_SIZE = 1000  # clips whose small columns are in memory at once
 

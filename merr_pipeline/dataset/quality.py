@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from merr_pipeline.dataset.accept import Rows, is_ok
+from merr_pipeline.dataset.accept import Rows
 from merr_pipeline.schema import Row
-from merr_pipeline.stage import rounded
+from merr_pipeline.stage import is_ok, rounded
 
 FULL_SPEECH_S = 1.0
 FULL_SNR_DB = 20.0

@@ -14,7 +14,8 @@ from enum import StrEnum
 from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.emotion.rules import Rules, Seen
 from merr_pipeline.fuse.wording import FineText
-from merr_pipeline.schema import Row, Status
+from merr_pipeline.schema import Row
+from merr_pipeline.stage import is_ok
 
 
 class Kind(StrEnum):
@@ -58,11 +59,6 @@ class Item:
 
 
 Rows = Mapping[str, Row]
-
-
-def is_ok(rows: Rows, stage: str) -> bool:
-    """Whether the clip has an ``ok`` row of that stage."""
-    return stage in rows and rows[stage]["status"] == Status.OK
 
 
 def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
