@@ -24,6 +24,9 @@ SCHEMA_VERSION = "1.0"
 ClipId = NewType("ClipId", str)
 """Made in `clips.manifest` alone; unique in a build, stable while the file keeps its place."""
 
+SPLITS = ("train", "validation", "test")
+"""In the order of the shares of ``dataset.split_shares``."""
+
 Row = dict[str, Any]
 """One row of a stage table, or what will become one."""
 

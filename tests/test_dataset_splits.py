@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merr_pipeline.dataset.splits import SPLITS, Member, assign_splits, draw
+from merr_pipeline.dataset.splits import Member, assign_splits, draw
+from merr_pipeline.schema import SPLITS
 
 SHARES = (0.6, 0.2, 0.2)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.tables import COLUMNS, Columns, ManifestError, read_rows
-from merr_pipeline.schema import Clip, ClipId, Reason, Refusal
+from merr_pipeline.schema import SPLITS, Clip, ClipId, Reason, Refusal
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"}
@@ -27,7 +27,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 FACTS = tuple(name for name in COLUMNS if name not in {"clip_id", "path"})
-SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {name: name for name in SPLITS} | {"val": "validation", "dev": "validation"}
 
 

@@ -32,9 +32,8 @@ from merr_pipeline.dataset.folder import (
 )
 from merr_pipeline.dataset.plan import Plan, RowsOf, make_plan
 from merr_pipeline.dataset.shards import file_name, in_shards
-from merr_pipeline.dataset.splits import SPLITS
 from merr_pipeline.dataset.texts import Texts
-from merr_pipeline.schema import SCHEMA_VERSION, Clip, MerrError, Refusal, Row
+from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Clip, MerrError, Refusal, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import Identity, digest
 

@@ -13,8 +13,7 @@ import yaml
 
 from merr_pipeline.dataset.columns import SUBSETS
 from merr_pipeline.dataset.plan import Entry, Plan
-from merr_pipeline.dataset.splits import SPLITS
-from merr_pipeline.schema import SCHEMA_VERSION, Row
+from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Row
 from merr_pipeline.settings import Settings
 
 HUB_LICENCES = frozenset(

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-SPLITS = ("train", "validation", "test")
+from merr_pipeline.schema import SPLITS
 
 
 @dataclass(frozen=True)
