@@ -34,7 +34,7 @@ build-merr: .venv/.core  ## build a MERR dataset from CLIPS (data/samples) into 
 	@$(BIN)/python -m flows.run_local "$(CLIPS)" --out "$(OUT)" $(if $(MANIFEST),--manifest "$(MANIFEST)") $(ARGS)
 
 test: $(DEV)     ## the tests of core and dev; no network, no GPU, no model
-	$(BIN)/pytest -m "not extras"
+	$(BIN)/pytest -m "not extras and not long"
 
 test-all: $(DEV) ## all tests, with every optional extra installed
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null)}" \
