@@ -155,7 +155,7 @@ def doctor(
 @tools.command()
 def install(name: Annotated[str, typer.Argument(help="facemesh")]) -> None:
     """Install a face tool into its own environment, once per machine."""
-    from merr_pipeline.face.tools import install as install_tool
+    from merr_pipeline.face.tools.environment import install as install_tool
 
     console.print(f"{name} {install_tool(name)} is installed", highlight=False)
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from merr_pipeline.face.tools import installed_version
+from merr_pipeline.face.tools.environment import installed_version
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import Settings
 

@@ -237,6 +237,7 @@ AU_TRACE = _struct(
     reliability=_text,  # moderate | low (unsupported AUs have no trace)
     value=pa.list_(_float),  # one per frame of the track, null where not seen
     absolute=pa.list_(_float),  # without the track's baseline, where the tool has that; else null
+    asymmetry=pa.list_(_float),  # the person's left side minus the right, same scale, else null
 )
 TRACK = _struct(
     track=_int,
@@ -248,6 +249,9 @@ TRACK = _struct(
     pitch_deg=pa.list_(_float),  # up positive
     yaw_deg=pa.list_(_float),  # to the viewer's right positive
     roll_deg=pa.list_(_float),  # clockwise, as the viewer sees it, positive
+    gaze_pitch_deg=pa.list_(_float),  # of the eyes against the camera, up positive; null if unseen
+    gaze_yaw_deg=pa.list_(_float),  # to the viewer's right positive
+    mouth_open=pa.list_(_float),  # between the inner lips, in distances of the outer eye corners
     action_units=pa.list_(AU_TRACE),
 )
 

@@ -20,7 +20,8 @@ from test_face_process import CHILD
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.face.stage import FaceStage
-from merr_pipeline.face.tools import environment, facemesh, install, installed_version
+from merr_pipeline.face.tools import environment, facemesh
+from merr_pipeline.face.tools.environment import install, installed_version
 from merr_pipeline.schema import FACE, Clip, ClipId
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work

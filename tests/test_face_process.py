@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from merr_pipeline.face.tools import install, process
+from merr_pipeline.face.tools import process
+from merr_pipeline.face.tools.environment import install
 from merr_pipeline.face.tools.process import ToolDied, ToolNotThere, ToolProcess, ToolTooSlow
 from merr_pipeline.schema import MerrError
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from merr_pipeline.face.geometry import Geometry
+from merr_pipeline.face.geometry import MOUTH, Geometry
 from merr_pipeline.face.pose import Array, HeadPose, fit_rotations, head_pose
 
 FULL_INTENSITY = 5.0
@@ -32,6 +32,7 @@ class MeasuredFace:
 
     pose: HeadPose
     units: dict[str, UnitSeries]
+    mouth_open: Array  # between the inner lips, in eye distances, in every frame
     has_baseline: bool
 
 
@@ -66,7 +67,7 @@ def measure_face(landmarks: Array, geometry: Geometry, max_yaw_deg: float) -> Me
         )
         for code in geometry.action_units
     }
-    return MeasuredFace(pose, units, has_baseline)
+    return MeasuredFace(pose, units, features[MOUTH], has_baseline)
 
 
 def measure_features(landmarks: Array, geometry: Geometry) -> tuple[HeadPose, dict[str, Array]]:

@@ -13,6 +13,8 @@ from merr_pipeline.face.pose import Array
 from merr_pipeline.templates import load_model
 
 TEMPLATE = "face_geometry.yaml"
+MOUTH = "lip_gap"
+"""The feature that says how far the mouth is open; who speaks is found by it."""
 
 PointIndex = Annotated[int, Field(ge=0, lt=478)]
 Points = Annotated[tuple[PointIndex, ...], Field(min_length=1)]
@@ -84,6 +86,8 @@ class Geometry(_Entry):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Geometry:
+        if MOUTH not in self.features:
+            raise ValueError(f"features: {MOUTH} is needed, to see who speaks")
         for code, terms in self.action_units.items():
             if missing := {term.feature for term in terms} - set(self.features):
                 raise ValueError(f"action_units.{code}: no feature {', '.join(sorted(missing))}")

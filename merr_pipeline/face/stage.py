@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from merr_pipeline.emotion.facs import load_action_units
-from merr_pipeline.face.geometry import load_geometry
-from merr_pipeline.face.tools.environment import pinned_versions
+from merr_pipeline.emotion.facs import ToolSupport, load_action_units
+from merr_pipeline.face.tools.contract import FaceTool
 from merr_pipeline.face.tools.facemesh import Facemesh
 from merr_pipeline.face.tools.openface import OpenFaceCsvs
 from merr_pipeline.schema import FACE, Clip, Row
-from merr_pipeline.settings import Settings
+from merr_pipeline.settings import FaceSettings, Settings
 from merr_pipeline.stage import Identity, NotOk, Stage, Work, digest, each
 
 
@@ -27,44 +25,25 @@ class FaceStage(Stage):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.face
         self.table = load_action_units(settings.templates)
-        self.geometry = load_geometry(settings.templates)
         self.support = self.table.tools[self.settings.tool]
-        self.tool: Facemesh | OpenFaceCsvs
-        if self.settings.tool == "facemesh":
-            self.tool = Facemesh(
-                self.settings.facemesh, self.settings.timeout_s, self.support, self.geometry
-            )
-        else:
-            self.tool = OpenFaceCsvs(self.settings.openface, self.support)
+        self.tool = open_tool(self.settings, self.support, settings.templates)
 
     def identity(self) -> Identity:
         """The tool, its version and its own settings; the tables that it reads."""
-        templates = [self.table.sha256]
-        if self.settings.tool == "facemesh":
-            templates.append(self.geometry.sha256)
-            settings = self.settings.facemesh.model_dump(mode="json")
-        else:
-            settings = self.settings.openface.model_dump(mode="json", exclude={"csv_dir"})
+        making = self.tool.making()
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool=self.settings.tool,
-            tool_version=self._versions(),
-            template=digest(templates),
-            settings=settings,
+            tool_version=making.versions,
+            model=making.model,
+            template=digest([self.table.sha256, *making.templates]),
+            settings=making.settings,
         )
 
-    def _versions(self) -> str:
-        """What makes the meshes, and what measures them; nothing for CSVs: they do not say."""
-        if self.settings.tool == "openface":
-            return ""
-        return f"{', '.join(pinned_versions('facemesh'))}; measured with numpy {np.__version__}"
-
     def facts(self, clip: Clip) -> Mapping[str, Any]:
-        """The content of the clip's OpenFace CSV, where that is the tool."""
-        if isinstance(self.tool, OpenFaceCsvs):
-            return {"openface_csv": self.tool.sha256(clip)}
-        return {}
+        """What the tool reads beside the clip."""
+        return self.tool.facts(clip)
 
     def setup(self) -> None:
         """Start the tool; it is called when the first clip comes that has to be measured."""
@@ -94,3 +73,12 @@ class FaceStage(Stage):
         except NotOk as ended:
             ended.payload = {**head, **ended.payload}
             raise
+
+
+def open_tool(settings: FaceSettings, support: ToolSupport, templates: Path | None) -> FaceTool:
+    """The tool that the settings name, not yet started."""
+    match settings.tool:
+        case "facemesh":
+            return Facemesh(settings.facemesh, settings.timeout_s, support, templates)
+        case "openface":
+            return OpenFaceCsvs(settings.openface, support)

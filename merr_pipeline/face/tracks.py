@@ -134,7 +134,17 @@ def _shift(before: Sighting, after: Sighting) -> float | None:
     return shift if round(shift, 3) <= MAX_SHIFT else None
 
 
-def track_row(number: int, track: Track, pose: HeadPose, action_units: list[Row]) -> Row:
+@dataclass(frozen=True)
+class Looks:
+    """What a tool knows of a track besides Action Units; one number per frame, NaN if unseen."""
+
+    pose: HeadPose
+    gaze_pitch_deg: Array | None = None  # None: the tool sees no gaze
+    gaze_yaw_deg: Array | None = None
+    mouth_open: Array | None = None  # between the inner lips, in distances of the outer eye corners
+
+
+def track_row(number: int, track: Track, looks: Looks, action_units: list[Row]) -> Row:
     """A track as `schema.TRACK` has it."""
     seen = track.sightings
     return {
@@ -144,8 +154,15 @@ def track_row(number: int, track: Track, pose: HeadPose, action_units: list[Row]
         "time_s": [sighting.time_s for sighting in seen],
         "box": [None if sighting.box is None else vars(sighting.box) for sighting in seen],
         "confidence": [sighting.confidence for sighting in seen],
-        "pitch_deg": pose.pitch_deg.tolist(),
-        "yaw_deg": pose.yaw_deg.tolist(),
-        "roll_deg": pose.roll_deg.tolist(),
+        "pitch_deg": looks.pose.pitch_deg.tolist(),
+        "yaw_deg": looks.pose.yaw_deg.tolist(),
+        "roll_deg": looks.pose.roll_deg.tolist(),
+        "gaze_pitch_deg": _listed(looks.gaze_pitch_deg, len(seen)),
+        "gaze_yaw_deg": _listed(looks.gaze_yaw_deg, len(seen)),
+        "mouth_open": _listed(looks.mouth_open, len(seen)),
         "action_units": action_units,
     }
+
+
+def _listed(values: Array | None, length: int) -> list[float | None]:
+    return [None] * length if values is None else values.tolist()

@@ -22,7 +22,8 @@
 
 It runs in an environment of its own (``uv run --script``), because mediapipe 0.10.21, the last
 version that carries its models, needs numpy 1. `tools/process.py` starts it, `tools/facemesh.py`
-speaks with it. Of the project it takes `media` alone, so that frames are the same everywhere.
+speaks with it. Of the project it takes `media`, so that frames are the same everywhere, and the way
+of speaking, `program.py`.
 
 In, one JSON object a line on stdin:
     path            the clip
@@ -34,17 +35,12 @@ In, one JSON object a line on stdin:
     max_disagreement  eyes, nose and mouth of both lie no further apart, in sides of the box
     points          which of the 478 mesh points to give back, in this order
 
-Out, for each line one message on stdout: its length (8 bytes, little endian), then an Arrow IPC
-stream with one row per frame and face (`SCHEMA`). Its metadata has ``frames`` (how many decoded)
-and ``looked_at`` (in how many of them faces were looked for); where the clip could not be read, it
-has ``reason`` and ``detail`` instead. Before the first message comes one without rows whose
-``ready`` names the mediapipe version.
+Out, for each line one message (see `program.py`) with one row per frame and face (`SCHEMA`). Its
+metadata has ``frames`` (how many decoded) and ``looked_at`` (in how many of them faces were looked
+for).
 """
 
 import importlib.util
-import json
-import os
-import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +65,8 @@ def import_project() -> None:
 
 import_project()
 
+from merr_pipeline.face.tools.program import serve  # noqa: E402
 from merr_pipeline.media import read_frames  # noqa: E402
-from merr_pipeline.stage import NotOk  # noqa: E402
 
 MESH_POINTS = 468  # of 478; the rest are the irises, which may lie off the hull
 LONG_SIDE_PX = 1280  # larger frames are measured at this size; the models see 192 px crops anyway
@@ -98,40 +94,7 @@ def main() -> None:
         print(mediapipe.__version__)
         return
     cv2.setNumThreads(1)
-    replies = take_stdout()
-    send(replies, [], {"ready": mediapipe.__version__})
-    for line in sys.stdin:
-        send(replies, *answer(json.loads(line)))
-
-
-def take_stdout():
-    """Keep the real stdout for messages; whatever else prints now goes to stderr."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return replies
-
-
-def send(replies, rows: list, metadata: dict) -> None:
-    """Write one message."""
-    table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    message = sink.getvalue()
-    replies.write(struct.pack("<Q", message.size))
-    replies.write(message)
-    replies.flush()
-
-
-def answer(request: dict) -> tuple[list, dict]:
-    """Rows and metadata for one clip; a bad clip gives ``reason`` and ``detail``."""
-    try:
-        rows, counts = measure(request)
-    except NotOk as ended:
-        return [], {"reason": ended.reason.value, "detail": ended.detail}
-    except Exception as error:  # one bad clip must not end the program
-        return [], {"reason": "tool_output_invalid", "detail": f"{type(error).__name__}: {error}"}
-    return rows, {name: str(count) for name, count in counts.items()}
+    serve(measure, SCHEMA, mediapipe.__version__)
 
 
 def measure(request: dict) -> tuple[list, dict[str, int]]:

@@ -7,15 +7,18 @@ cut at shots and wherever the face in its place is suddenly another one.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from merr_pipeline.emotion.facs import ToolSupport
 from merr_pipeline.face.pose import Array, HeadPose, from_openface, head_pose
+from merr_pipeline.face.tools.contract import Making
 from merr_pipeline.face.tools.openface_csv import BadCsv, OpenFaceRows, parse_openface
-from merr_pipeline.face.tracks import Box, Sighting, Track, build_tracks, track_row
+from merr_pipeline.face.tracks import Box, Looks, Sighting, Track, build_tracks, track_row
 from merr_pipeline.schema import Clip, Reason, Row
 from merr_pipeline.settings import OpenFaceSettings
 from merr_pipeline.stage import fail, skip
@@ -37,13 +40,18 @@ class OpenFaceCsvs:
     def close(self) -> None:
         """Nothing to free."""
 
-    def sha256(self, clip: Clip) -> str | None:
-        """Of the CSV of a clip; None without one, and if it may not be read."""
+    def making(self) -> Making:
+        """The CSVs do not say what made them."""
+        return Making(settings=self._settings.model_dump(mode="json", exclude={"csv_dir"}))
+
+    def facts(self, clip: Clip) -> Mapping[str, Any]:
+        """The content of the clip's CSV; None without one, and if it may not be read."""
         path = self._path(clip)
         try:
-            return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+            content = None if path is None else path.read_bytes()
         except OSError:
-            return None
+            content = None
+        return {"openface_csv": None if content is None else hashlib.sha256(content).hexdigest()}
 
     def measure(self, clip: Clip, probe: Row) -> Row:
         """The payload of the face row of a clip.
@@ -72,7 +80,9 @@ class OpenFaceCsvs:
         poses = _poses(rows)
         return {
             "tracks": [
-                track_row(number, track, _pose_of(track, poses), self._traces(track, rows, certain))
+                track_row(
+                    number, track, _looks(track, rows, poses), self._traces(track, rows, certain)
+                )
                 for number, track in enumerate(tracks)
             ],
             "face_count": None,  # it reports one face, however many there are
@@ -109,6 +119,7 @@ class OpenFaceCsvs:
                 "reliability": support.reliability,
                 "value": np.where(certain[at], rows.intensities[code][at], np.nan),
                 "absolute": None,
+                "asymmetry": None,
             }
             for code, support in self._support.aus.items()
             if code in rows.intensities
@@ -190,6 +201,14 @@ def _poses(rows: OpenFaceRows) -> HeadPose:
     return head_pose(from_openface(*rows.rotation_rad.T))
 
 
-def _pose_of(track: Track, poses: HeadPose) -> HeadPose:
+def _looks(track: Track, rows: OpenFaceRows, poses: HeadPose) -> Looks:
     at = np.array([sighting.source_row for sighting in track.sightings])
-    return HeadPose(*(angles[at] for angles in poses))
+    mouth = None if rows.landmarks is None else _mouth_open(rows.landmarks[at])
+    return Looks(HeadPose(*(angles[at] for angles in poses)), mouth_open=mouth)
+
+
+def _mouth_open(landmarks: Array) -> Array:
+    """Between the inner lips, in distances of the outer eye corners; iBUG's 68 points."""
+    lips = np.linalg.norm(landmarks[:, 66] - landmarks[:, 62], axis=1)
+    eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=1)
+    return np.asarray(np.divide(lips, eyes, out=np.full(len(lips), np.nan), where=eyes > 0))
