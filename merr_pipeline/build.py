@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -48,6 +48,7 @@ class Build:
         hashes.save()
         self.pipeline = Pipeline(build_stages(settings), self.out, retry=request.retry)
         self.pipeline.store.refresh()
+        self.pipeline.store.set_damaged_aside()
         self.pending: list[State] = [
             state for clip in self.inputs.clips if (state := self.pipeline.plan(clip)).pending
         ]
@@ -112,9 +113,10 @@ class Build:
             accepted=assembled.accepted,
             rejected=assembled.rejected,
             splits=dict(assembled.rows.get("clips", {})),
-            damaged_parts=[path.name for path in self.pipeline.store.damaged],
+            damaged_parts=[_part(path) for path in self.pipeline.store.damaged],
             copies=self.inputs.copies,
             failures=_failures(states, self.inputs.refusals),
+            unfinished=_unfinished(states, self._done.unsteady),
             failed_clips=sum(state.failed for state in states) + len(self.inputs.refusals),
             unfinished_clips=sum(bool(state.pending) for state in states),
         )
@@ -137,11 +139,12 @@ class Summary:
     accepted: int
     rejected: int
     splits: dict[str, int]
-    damaged_parts: list[str]
+    damaged_parts: list[str]  # "stage/name"; set aside when the next run finds them
     copies: int  # inputs that hold the bytes of another clip
     failures: list[str]  # "clip: stage reason: detail", one for each that failed
+    unfinished: list[str]  # "clip: why", one for each with a stage that has no row yet
     failed_clips: int  # clips with a failed stage, and inputs refused at the door
-    unfinished_clips: int  # clips with a stage that has no row yet: the run was cut short
+    unfinished_clips: int  # clips with a stage that has no row yet
 
     @property
     def exit_code(self) -> int:
@@ -211,7 +214,7 @@ def open_build(request: Request) -> Iterator[Build]:
         _hold(lock, request.out)
         recover(request.out)
         for left_over in request.out.rglob(".tmp-*"):  # of a write that was killed
-            left_over.unlink()
+            left_over.unlink(missing_ok=True)
         yield Build(request, settings)
 
 
@@ -249,6 +252,18 @@ def _failures(states: Iterable[State], refusals: Iterable[Refusal]) -> list[str]
         if entry.status == Status.FAILED
     ]
     return found + [_failure(r.clip_id, r.stage, r.reason, r.detail) for r in refusals]
+
+
+def _part(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _unfinished(states: Iterable[State], unsteady: Mapping[str, str]) -> list[str]:
+    return [
+        f"{state.clip.clip_id}: {unsteady.get(state.clip.clip_id, 'the run was cut short')}"
+        for state in states
+        if state.pending
+    ]
 
 
 def _failure(clip_id: str, stage: str, reason: str | None, detail: str | None) -> str:

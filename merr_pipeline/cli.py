@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -24,7 +26,7 @@ from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 
 EXIT_COULD_NOT_RUN = 2
-EXIT_INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143  # as shells call an end by Ctrl-C and by SIGTERM
 
 app = typer.Typer(
     name="merr",
@@ -204,6 +206,15 @@ def _options(
         raise typer.Exit
 
 
+class Terminated(BaseException):
+    """SIGTERM came: end as on Ctrl-C, with workers and tools."""
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise Terminated
+
+
 def main() -> None:
     """Run the command; what the user can mend is told without a traceback."""
     raise SystemExit(guarded(lambda: app(standalone_mode=False)))
@@ -212,6 +223,7 @@ def main() -> None:
 def guarded(run: Callable[[], object]) -> int:
     """Run something for a user and turn what goes wrong into a message and an exit code."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         result = run()
         code = result if isinstance(result, int) else 0
@@ -220,13 +232,15 @@ def guarded(run: Callable[[], object]) -> int:
         code = EXIT_COULD_NOT_RUN
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
+    except Terminated:
+        code = EXIT_TERMINATED
     except Exception as error:
         code = EXIT_COULD_NOT_RUN
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
         else:
             traceback.print_exc()
-    if code == EXIT_INTERRUPTED:
+    if code in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
         errors.print("stopped; what was finished is kept, run it again to go on")
     return code
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from merr_pipeline.clips.hashes import how_changed
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.emotion.labels import LabelStage
 from merr_pipeline.face.stage import FaceStage
@@ -76,10 +77,12 @@ class BatchReport:
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # per stage
+    unsteady: dict[str, str] = field(default_factory=dict)  # clip_id -> what changed meanwhile
 
     def add(self, other: BatchReport) -> None:
         """Count another report in."""
         self.outcomes += other.outcomes
+        self.unsteady |= other.unsteady
         for stage, seconds in other.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
@@ -169,10 +172,12 @@ class Pipeline:
         rows = self._annotate(stage, works)
         steady = []
         for item, key, row in zip(todo, keys, rows, strict=True):
-            if self._key_of(stage, item) == key:
+            changed = self._what_changed(stage, item, key)
+            if changed is None:
                 steady.append((item, key, row))
-            else:  # a sidecar changed while it was read: whose row is this? The next run knows.
+            else:  # whose row is this? The next run knows.
                 item.closed = True
+                report.unsteady[item.state.clip.clip_id] = f"{changed} while {stage.name} read it"
         written = self._write(stage, [(item.state.clip, key, row) for item, key, row in steady])
         for (item, _, _), row in zip(steady, written, strict=True):
             item.rows[stage.name] = row
@@ -189,6 +194,13 @@ class Pipeline:
     def _key_of(self, stage: BatchStage, item: _Open) -> str:
         marks = {name: _mark_of_row(item.rows[name]) for name in stage.needs}
         return self._key(stage, item.state.clip, marks)
+
+    def _what_changed(self, stage: BatchStage, item: _Open, key: str) -> str | None:
+        """Whether a row that was just made is that of the bytes and facts in its key."""
+        changed = how_changed(item.state.clip)
+        if changed is None and self._key_of(stage, item) != key:
+            return "a file beside it changed"
+        return changed
 
     def _annotate(self, stage: BatchStage, works: list[Work]) -> list[Row]:
         """The stage's rows; should the stage itself break, one failed row per clip."""

@@ -21,7 +21,7 @@ from merr_pipeline.pipeline import BatchReport, State
 from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
 
-MOST_FAILURES = 20  # that are printed; the run's summary holds all
+MOST_PRINTED = 20  # clips of a kind; the run's summary holds all
 
 
 def run_build(request: Request, console: Console) -> Summary:
@@ -66,7 +66,10 @@ def print_plan(build: Build, console: Console) -> None:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
     for path in build.pipeline.store.damaged:
         console.print(
-            f"damaged, its rows are made again: {path.name}", style="yellow", markup=False
+            f"damaged and set aside, its rows are made again: {path.parent.name}/{path.name}",
+            style="yellow",
+            highlight=False,
+            markup=False,
         )
     if not build.pending:
         console.print(f"{found}; nothing is pending", highlight=False)
@@ -79,10 +82,8 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     """The table of counts by stage, the reasons, and what lies where."""
     _print_stages(summary.stages, summary.made, console)
     _print_reasons(summary.reasons, console)
-    for failure in summary.failures[:MOST_FAILURES]:
-        console.print(f"failed: {failure}", style="red", highlight=False, markup=False)
-    if len(summary.failures) > MOST_FAILURES:
-        console.print(f"… and {len(summary.failures) - MOST_FAILURES} more in {request.out}/runs")
+    _print_clips("failed", summary.failures, request, console)
+    _print_clips("unfinished", summary.unfinished, request, console)
     splits = ", ".join(f"{name} {n}" for name, n in summary.splits.items())
     copies = f" and {summary.copies} copies" if summary.copies else ""
     console.print(
@@ -94,6 +95,13 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     if summary.unfinished_clips:
         console.print(f"{summary.unfinished_clips} clips are unfinished; run it again to go on")
     console.print(f"dataset: {request.out / 'dataset'}", highlight=False, markup=False)
+
+
+def _print_clips(what: str, lines: list[str], request: Request, console: Console) -> None:
+    for line in lines[:MOST_PRINTED]:
+        console.print(f"{what}: {line}", style="red", highlight=False, markup=False)
+    if len(lines) > MOST_PRINTED:
+        console.print(f"… and {len(lines) - MOST_PRINTED} more in {request.out}/runs")
 
 
 def print_state(view: View, console: Console) -> None:

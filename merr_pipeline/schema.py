@@ -12,7 +12,7 @@ disk is the row that was written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NewType
@@ -20,6 +20,9 @@ from typing import Any, NewType
 import pyarrow as pa
 
 SCHEMA_VERSION = "1.0"
+
+Stamp = tuple[int, int, int]
+"""Size in bytes, mtime in ns and inode of a file: while they stay, its bytes stay."""
 
 ClipId = NewType("ClipId", str)
 """Made in `clips.manifest` alone; unique in a build, stable while the file keeps its place."""
@@ -113,6 +116,7 @@ class Clip:
     source_id: str | None = None
     licence: str | None = None
     split: str | None = None
+    stamp: Stamp | None = field(default=None, compare=False)  # just before it was hashed
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,8 @@ VOICE = _stage(
     vad_max=_float,  # highest speech probability seen
     speech_uncertain=_bool,  # sound that is no clear speech: crying, shouting, music
     pauses=pa.list_(_float),  # seconds, gaps between segments of at least .25 s
+    envelope_db=pa.list_(_float),  # level of the speech band, dBFS; the n-th is that of
+    envelope_step_s=_float,  # n times this from the start, and this long
     prosody=PROSODY,
     flags=pa.list_(_text),
 )
@@ -265,12 +271,25 @@ FACE = _stage(
     flags=pa.list_(_text),
 )
 
+OTHER_PERSON = _struct(
+    track=_int,
+    shot=_int,
+    start_s=_float,
+    end_s=_float,
+    face_height=_float,  # median, as a share of the picture's height
+    speaking=_float,  # as of the main person
+    yaw_deg=_float,  # median
+    gaze_yaw_deg=_float,  # median; null where the tool sees no gaze
+    action_units=pa.list_(_struct(au=_text, mean=_float, max=_float, reliability=_text)),
+)
 MOMENT = _stage(
     main_person=_struct(track=_int, score=_float, speaking=_float, sure=_float),
     shot=_int,
     face_coverage=_float,  # share of the frames of that shot in which the main person is seen
     head_pose=_struct(pitch_deg=_float, yaw_deg=_float, roll_deg=_float),  # at the peak
     face_track=pa.list_(_struct(time_s=_float, box=BOX, confidence=_float)),
+    others=pa.list_(OTHER_PERSON),  # the tracks that are not the main person, largest first
+    gaze=_struct(pitch_deg=_float, yaw_deg=_float),  # at the peak, against the camera
     action_units=pa.list_(
         _struct(
             au=_text,
@@ -279,7 +298,10 @@ MOMENT = _stage(
             mean=_float,
             max=_float,
             onset_s=_float,
+            apex_s=_float,
             offset_s=_float,
+            duration_s=_float,  # offset less onset; null where one of them is not seen
+            asymmetry_at_peak=_float,  # the person's left side minus the right, same scale
             reliability=_text,
         )
     ),

@@ -5,9 +5,9 @@
     <out>/annotations/<stage>/part-<first 32 hex digits of the file's sha256>.parquet
 
 A part is written to a temporary sibling, synced and renamed, and never changed afterwards. Its name
-is the hash of its bytes, so a torn, altered or foreign file is found when the store is opened: it
-is left where it is, told of (`Store.damaged`), and its rows are made again. Deleting a part or a
-whole stage is always safe.
+is the hash of its bytes, so a torn, altered or foreign file is found when the store is opened: none
+of its rows is believed, it is told of (`Store.damaged`), and a build renames it to ``damaged-…``
+and makes its rows again. Deleting a part or a whole stage is always safe.
 
 Rows are found by ``input_key`` alone. Engines run work at least once; of two rows with one key
 ``ok`` beats ``skipped``, that beats ``failed``, failures that pass with time come last; then the
@@ -17,16 +17,18 @@ lower ``row_hash`` wins, so that the order of writing never matters.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merr_pipeline.files import write_atomically
-from merr_pipeline.schema import PASSES_WITH_TIME, Row, Status
+from merr_pipeline.schema import PASSES_WITH_TIME, ROW_HEAD, Row, Status
 
 _HEAD = ["input_key", "row_hash", "status", "reason", "detail"]
 _NAME_LENGTH = 32
@@ -77,6 +79,15 @@ class Store:
                     self._parts.add(path)
                     self._index(stage, path)
 
+    def set_damaged_aside(self) -> None:
+        """Rename what is damaged, so that its name is free and the next build does not find it.
+
+        Only for who holds the folder alone.
+        """
+        for path in self.damaged:
+            names = (path.with_name(f"damaged-{number}-{path.name}") for number in count(1))
+            path.rename(next(name for name in names if not os.path.lexists(name)))
+
     def find(self, stage: str, input_key: str) -> Entry | None:
         """The best row with this key, or None when it has yet to be made."""
         return self._entries[stage].get(input_key)
@@ -116,18 +127,34 @@ class Store:
         return written
 
     def _index(self, stage: str, path: Path) -> None:
-        if path.name != _part_name(path.read_bytes()):
+        part = _open_part(path)
+        if part is None or self._is_foreign(stage, part.schema_arrow):
             self.damaged.append(path)
-            return
-        if not pq.read_schema(path).equals(self._schemas[stage]):
-            return
-        heads = pq.read_table(path, columns=_HEAD, partitioning=None).to_pylist()
-        known = self._entries[stage]
-        for place, head in enumerate(heads):
-            entry = Entry(**head, part=path.name, place=place)
-            best = known.get(entry.input_key)
-            if best is None or entry.rank < best.rank:
-                known[entry.input_key] = entry
+        elif part.schema_arrow.equals(self._schemas[stage]):
+            known = self._entries[stage]
+            for place, head in enumerate(part.read(_HEAD).to_pylist()):
+                entry = Entry(**head, part=path.name, place=place)
+                best = known.get(entry.input_key)
+                if best is None or entry.rank < best.rank:
+                    known[entry.input_key] = entry
+
+    def _is_foreign(self, stage: str, schema: pa.Schema) -> bool:
+        """Whether no version of this stage can have written it."""
+        if schema.names[: len(ROW_HEAD)] != [column.name for column in ROW_HEAD]:
+            return True
+        others = (other for name, other in self._schemas.items() if name != stage)
+        return any(schema.equals(other) for other in others)
+
+
+def _open_part(path: Path) -> pq.ParquetFile | None:
+    """The part in memory; None if its bytes are not those that its name tells, or are no part."""
+    try:
+        content = path.read_bytes()
+        if path.name == _part_name(content):
+            return pq.ParquetFile(pa.BufferReader(content))
+    except (OSError, pa.ArrowException):  # a folder of that name; no Parquet
+        pass
+    return None
 
 
 def _part_name(content: bytes) -> str:

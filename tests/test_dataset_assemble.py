@@ -372,8 +372,42 @@ class TestKilled:
         made.store.add(made.clips[0], tone={"tone": "another pitch"})
         return made, old, new.bytes()
 
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_the_swap_is_one_step_that_leaves_the_old_or_the_new_one(
+        self, two_builds, monkeypatch, moment
+    ):
+        made, old, new = two_builds
+        real = folder.exchange
+
+        def killed(one, other):
+            if moment == "after":
+                assert real(one, other)
+            raise Killed
+
+        monkeypatch.setattr(folder, "exchange", killed)
+        with pytest.raises(Killed):
+            made.assemble()
+        monkeypatch.undo()
+
+        assert made.bytes() == (old if moment == "before" else new)
+        folder.recover(made.out)
+        assert [path.name for path in made.out.iterdir()] == ["dataset"]
+        made.assemble()
+        assert made.bytes() == new
+
+    def test_a_link_in_its_place_is_told_of_before_anything_is_replaced(self, two_builds):
+        made, old, _ = two_builds
+        (made.out / "dataset").rename(made.out / "elsewhere")
+        (made.out / "dataset").symlink_to("elsewhere")
+
+        with pytest.raises(MerrError, match="dataset is a link"):
+            made.assemble()
+        assert made.bytes() == old
+
     @pytest.mark.parametrize("step", range(4))
-    def test_at_any_step_of_the_swap(self, two_builds, monkeypatch, step):
+    def test_at_any_step_of_the_swap_where_names_cannot_be_traded(
+        self, two_builds, monkeypatch, step
+    ):
         made, old, new = two_builds
         kill_at(monkeypatch, step)
         with pytest.raises(Killed):
@@ -426,6 +460,7 @@ def kill_at(monkeypatch, step: int) -> None:
 
     renames = []
     real = Path.rename
+    monkeypatch.setattr(folder, "exchange", lambda *_names: False)
 
     def rename(self, target):
         renames.append(self.name)

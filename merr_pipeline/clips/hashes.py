@@ -1,6 +1,9 @@
 """The sha256 of each clip, remembered so that a rerun need not read every byte again.
 
-A remembered hash holds while path, size, mtime and inode are the same; ``--rehash`` forgets them.
+A remembered hash holds while path and `Stamp` (size, mtime, inode) are the same; ``--rehash``
+forgets them. The stamp of a file is taken before its bytes are read: one that changes meanwhile (it
+is still being copied) has another stamp afterwards, so that neither the hash nor what is made under
+it is believed.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import json
 from pathlib import Path
 
 from merr_pipeline.files import write_atomically
+from merr_pipeline.schema import Clip, Stamp
 
 
 class HashMemory:
@@ -28,8 +32,7 @@ class HashMemory:
         Raises:
             OSError: the file cannot be read.
         """
-        stat = path.stat()
-        stamp: list[int | str] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        stamp: list[int | str] = [*stamp_of(path)]
         known = self._known.get(name)
         digest = str(known[3]) if known and known[:3] == stamp else _sha256(path)
         self._used[name] = [*stamp, digest]
@@ -40,6 +43,31 @@ class HashMemory:
         if self._file and self._used != self._known:
             text = json.dumps(self._used, ensure_ascii=False, sort_keys=True, indent=0)
             write_atomically(self._file, text.encode())
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What tells one content of a file from another without reading it.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def how_changed(clip: Clip) -> str | None:
+    """What happened to a clip's file since its bytes were hashed; None if it is as it was.
+
+    It is read again only when its stamp is another one: ``touch`` changes no bytes. A clip without
+    a stamp is taken as it is.
+    """
+    if clip.stamp is None:
+        return None
+    try:
+        same = stamp_of(clip.path) == clip.stamp or _sha256(clip.path) == clip.sha256
+    except OSError:
+        return "its file went away"
+    return None if same else "its file changed"
 
 
 def _load(file: Path) -> dict[str, list[int | str]]:

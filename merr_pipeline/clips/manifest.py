@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from merr_pipeline.clips.hashes import HashMemory
+from merr_pipeline.clips.hashes import HashMemory, stamp_of
 from merr_pipeline.clips.tables import COLUMNS, Columns, ManifestError, read_rows
 from merr_pipeline.schema import SPLITS, Clip, ClipId, Reason, Refusal
 
@@ -201,7 +201,10 @@ def _open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) 
         media_path.encode()
         if not path.is_file():
             return _refuse(row, number, Reason.NOT_FOUND, "there is no file at this path")
+        stamp = stamp_of(path)  # first: a change while it is hashed must show
         sha256 = hashes.sha256(path, media_path)
+    except FileNotFoundError:  # it went away just now
+        return _refuse(row, number, Reason.NOT_FOUND, "there is no file at this path")
     except PermissionError as error:
         return _refuse(row, number, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
     except (OSError, ValueError) as error:  # too long, a null character, not UTF-8
@@ -209,7 +212,7 @@ def _open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) 
     facts: dict[str, Any] = {name: row.get(name) for name in FACTS}
     if facts["split"] is not None:
         facts["split"] = split
-    return Clip(ClipId(row["clip_id"]), path, media_path, sha256, **facts)
+    return Clip(ClipId(row["clip_id"]), path, media_path, sha256, stamp=stamp, **facts)
 
 
 def _inside(root: Path, given: str) -> tuple[Path, str | None]:

@@ -1,14 +1,17 @@
 """The dataset folder as a whole: its manifest, and how a new one takes its place.
 
 A new dataset is built in the sibling ``.dataset-next``; its ``manifest.json`` is written last, so a
-folder with a manifest is whole. The swap is two renames::
+folder with a manifest is whole. In the swap the two trade names in one step, so that whoever looks
+finds the old dataset or the new one; then the old one is deleted.
+
+A file system that cannot do that step (some network ones) takes two renames::
 
     dataset       -> .dataset-old
-    .dataset-next -> dataset          then .dataset-old is deleted
+    .dataset-next -> dataset
 
-A kill before the first leaves the old dataset, a kill after the second the new one. A kill between
-them leaves both, whole, under other names; the next `recover` (every assembly begins with it)
-finishes the swap. Half-built and left-over siblings are deleted there.
+There a kill between them leaves both, whole, under other names; the next `recover` (every build and
+every assembly begins with it) finishes the swap. Half-built and left-over siblings are deleted
+there.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from merr_pipeline.files import sync, write_atomically
+from merr_pipeline.files import exchange, sync, write_atomically
 from merr_pipeline.schema import SCHEMA_VERSION, MerrError
 
 DATASET, NEXT, OLD = "dataset", ".dataset-next", ".dataset-old"
@@ -98,9 +101,15 @@ def recover(out: Path) -> None:
     """Finish a swap that was cut short, and delete what earlier builds left behind.
 
     Raises:
-        MerrError: ``dataset`` holds something that no build has written; it is left alone.
+        MerrError: ``dataset`` is a link, or holds something that no build has written; it is left
+            alone.
     """
     dataset, following, old = out / DATASET, out / NEXT, out / OLD
+    if dataset.is_symlink():
+        raise MerrError(
+            f"{dataset} is a link, which a new dataset would replace.\n"
+            "Remove the link, and let --out name a folder on the disk that is meant."
+        )
     if not dataset.exists() and old.exists():
         whole = (following / MANIFEST).is_file()
         (following if whole else old).rename(dataset)
@@ -110,20 +119,24 @@ def recover(out: Path) -> None:
             f"{dataset} holds files but no {MANIFEST}, so no build has finished it.\n"
             "Move it away and build again, or choose another --out."
         )
-    for left_over in (following, old):
-        if left_over.exists():
-            shutil.rmtree(left_over)
+    _sweep(out)
 
 
 def swap_in(out: Path) -> None:
     """Let the finished ``.dataset-next`` take the place of ``dataset``."""
-    dataset = out / DATASET
-    if dataset.exists():
-        dataset.rename(out / OLD)
-    (out / NEXT).rename(dataset)
+    dataset, following = out / DATASET, out / NEXT
+    if not (dataset.exists() and exchange(following, dataset)):
+        if dataset.exists():
+            dataset.rename(out / OLD)
+        following.rename(dataset)
     sync(out)
-    if (out / OLD).exists():
-        shutil.rmtree(out / OLD)
+    _sweep(out)
+
+
+def _sweep(out: Path) -> None:
+    for left_over in (out / NEXT, out / OLD):
+        if left_over.exists():
+            shutil.rmtree(left_over)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ from merr_pipeline.schema import STAGE_SCHEMAS, Clip, ClipId, Reason, Refusal
 from merr_pipeline.settings import DatasetSettings
 from merr_pipeline.stage import digest, is_ok
 
+NOT_CONTENT = {"path", "stamp"}  # where and when this machine has the file, not what it is
 LOOK_SIZE = 1000  # clips whose small columns are in memory at once
 
 
@@ -87,7 +88,7 @@ def make_plan(
 
 
 def _entry(clip: Clip, rows: Rows) -> Entry:
-    known = {name: value for name, value in asdict(clip).items() if name != "path"}
+    known = {name: value for name, value in asdict(clip).items() if name not in NOT_CONTENT}
     hashes = {stage: rows[stage]["row_hash"] for stage in STAGE_SCHEMAS if stage in rows}
     labelled = is_ok(rows, "label")
     return Entry(

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import struct
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
@@ -26,11 +28,28 @@ Measure = Callable[[dict[str, Any]], tuple[Rows, Mapping[str, int]]]
 
 
 def serve(measure: Measure, schema: pa.Schema, version: str) -> None:
-    """Answer requests until stdin ends."""
+    """Answer requests, one at a time; does not return."""
     replies = _take_stdout()
     _send(replies, schema, [], {"ready": version})
-    for line in sys.stdin:
+    for line in _requests():
         _send(replies, schema, *_answer(measure, json.loads(line)))
+
+
+def _requests() -> Iterator[str]:
+    """The lines of stdin as they come; when it ends the program ends, in the middle of a clip too.
+
+    It ends in the middle only when the process that asked has died: nobody waits for the answer.
+    """
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        yield lines.get()
 
 
 def _take_stdout() -> IO[bytes]:
