@@ -129,6 +129,11 @@ class FaceSettings(Section):
 class MomentSettings(Section):
     """Who is looked at, and when (``moment``)."""
 
+    person: Literal["main", "largest", "speaker"] = Field(
+        "main",
+        description="Whose face: by size, place, time and voice together; without the voice; or "
+        "of the one who speaks, where that can be told.",
+    )
     rule: Literal["emotion_aus", "paper", "all_aus"] = Field(
         "emotion_aus",
         description="What is summed: emotion-relevant supported AUs, the clip's most frequent AUs "

@@ -75,6 +75,7 @@ def make_track(
     shot: int = 0,
     confidence: float = 0.95,
     yaw_deg: Sequence[float | None] | None = None,
+    mouth_open: Sequence[float | None] | None = None,
     tool: str = "openface",
 ) -> dict[str, Any]:
     """A face track; NaN and None are null, ``first_frame`` is the frame of the first time."""
@@ -90,12 +91,16 @@ def make_track(
         "pitch_deg": [0.0] * frames,
         "yaw_deg": list(yaw_deg) if yaw_deg is not None else [0.0] * frames,
         "roll_deg": [0.0] * frames,
+        "gaze_pitch_deg": [None] * frames,
+        "gaze_yaw_deg": [None] * frames,
+        "mouth_open": list(mouth_open) if mouth_open is not None else [None] * frames,
         "action_units": [
             {
                 "au": au,
                 "reliability": supported[au].reliability,
                 "value": _nulls(values),
                 "absolute": _nulls(absolute[au]) if absolute and au in absolute else None,
+                "asymmetry": None,
             }
             for au, values in units.items()
         ],
@@ -118,6 +123,20 @@ def make_face(
         "flags": [],
     }
     return {**row, **changes}
+
+
+def make_voice(
+    envelope_db: Sequence[float] = (), segments: Sequence[tuple[float, float]] = ()
+) -> dict[str, Any]:
+    """A ``voice`` row with speech in those spans; without any, a clip without sound."""
+    return {
+        "status": "ok" if segments else "skipped",
+        "reason": None if segments else "no_audio_stream",
+        "segments": [{"start_s": start_s, "end_s": end_s} for start_s, end_s in segments],
+        "speech_uncertain": False,
+        "envelope_db": list(envelope_db),
+        "envelope_step_s": 0.04,
+    }
 
 
 def no_face(status: str = "skipped", reason: str = "no_face") -> dict[str, Any]:

@@ -27,6 +27,13 @@ def test_onset_and_offset_lie_a_fifth_of_the_way_up():
     assert row["offset_s"] == pytest.approx(3.2 - share * 1.2, abs=0.01)
 
 
+def test_the_apex_is_the_highest_frame_of_the_rise_that_the_peak_is_in():
+    row = summary(bump(AT, 1.0, 2.0, 3.2, height=3.0) + bump(AT, 3.3, 3.6, 3.9, height=5.0), 60)
+
+    assert row["apex_s"] == pytest.approx(2.0)  # not 3.6: the face was at rest in between
+    assert row["duration_s"] == pytest.approx(row["offset_s"] - row["onset_s"])
+
+
 def test_smoothing_moves_them_by_less_than_two_frames():
     sharp, smooth = (
         summary(bump(AT, 1.0, 2.0, 3.0, height=3.0), 50, smoothing_s=s) for s in (0.0, 0.2)
@@ -50,7 +57,7 @@ def test_the_summary_has_name_value_mean_and_maximum():
 def test_what_does_not_rise_has_neither_onset_nor_offset():
     row = summary(bump(AT, 1.0, 2.0, 3.0, height=0.4), 50)
 
-    assert (row["onset_s"], row["offset_s"]) == (None, None)
+    assert (row["onset_s"], row["apex_s"], row["offset_s"]) == (None, None, None)
 
 
 def test_an_expression_that_is_there_from_the_start_has_no_onset():

@@ -15,6 +15,7 @@ from merr_pipeline.moment.peaks import (
     spaced_maxima,
     strengths,
     weights_of,
+    while_talking,
 )
 from merr_pipeline.moment.rules import load_moment_rules
 from merr_pipeline.moment.series import series_of
@@ -431,12 +432,34 @@ class TestRules:
         for rule in ("emotion_aus", "paper", "all_aus"):
             assert weights_of(rule, series, 1.0, UNITS, RULES) == {"AU12": 1.0}
 
-    def test_ours_weighs_by_reliability_and_speech(self):
+    def test_ours_weighs_by_reliability(self):
         units = {au: [0.0] for au in ("AU04", "AU10", "AU14", "AU25")}
 
         assert weights_of(
             "emotion_aus", series_of(make_track([0.0], units)), 1.0, UNITS, RULES
-        ) == pytest.approx({"AU04": 1.0, "AU10": 0.175, "AU14": 0.5, "AU25": 0.35})
+        ) == pytest.approx({"AU04": 1.0, "AU10": 0.5, "AU14": 0.5, "AU25": 1.0})
+
+    def test_what_talking_moves_counts_less_while_somebody_talks(self):
+        talks = np.array([True, False])
+        weights = {"AU04": np.ones(2), "AU25": np.ones(2)}
+
+        found = while_talking(weights, RULES.moved_by_speech, talks, UNITS)
+
+        assert found["AU04"].tolist() == [1.0, 1.0]
+        assert found["AU25"].tolist() == [RULES.moved_by_speech, 1.0]
+
+
+def test_an_open_mouth_is_clear_where_nobody_talks_and_weak_where_somebody_does():
+    at = times(100)
+    track = make_track(at, {"AU25": bump(at, 1.0, 2.0, 3.0, height=5.0), "AU01": np.zeros(100)})
+    series = series_of(track)
+    arguments = (series, "intensity_0_5", UNITS, RULES, MomentSettings())
+
+    silent = find_moment(*arguments, np.zeros(100, dtype=bool)).main
+    talking = find_moment(*arguments, np.ones(100, dtype=bool)).main
+
+    assert (silent.verdict, talking.verdict) == ("clear", "weak")
+    assert silent.strength > talking.strength
 
 
 @given(st.lists(st.one_of(st.just(NAN), st.integers(0, 3).map(float)), max_size=40))

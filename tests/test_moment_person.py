@@ -6,7 +6,7 @@ from made_faces import make_probe, make_track, times
 from merr_pipeline.moment.person import choose_person
 from merr_pipeline.moment.rules import load_moment_rules
 
-WEIGHTS = load_moment_rules().person
+RULES = load_moment_rules()
 AT = times(100)
 MIDDLE = (220.0, 120.0, 200.0, 240.0)  # of 640 x 480
 
@@ -28,7 +28,7 @@ def track(number, *, first=0, last=100, shot=0, units=None, **changes):
 
 
 def choose(*tracks, cuts=(), looked_at=None):
-    return choose_person(tracks, make_probe(AT, cuts), WEIGHTS, looked_at)
+    return choose_person(tracks, make_probe(AT, cuts), RULES, looked_at=looked_at)
 
 
 def at_places(seen, places):

@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from made_clips import write_clip
-from made_faces import bump, make_face, make_probe, make_track, no_face, times
+from made_faces import bump, make_face, make_probe, make_track, make_voice, no_face, times
 
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.schema import Clip, ClipId
 from merr_pipeline.settings import Settings, load_settings
+from merr_pipeline.speech.voice import VoiceStage
 from merr_pipeline.stage import Work
 
 AT = times(60)
@@ -33,7 +34,9 @@ def smile(**changes):
 
 def annotate(clip: Clip, face, probe=None, **settings):
     stage = MomentStage(load_settings(overrides=[f"moment.{k}={v}" for k, v in settings.items()]))
-    [row] = stage.annotate([Work(clip, {"probe": probe or make_probe(AT), "face": face})])
+    [row] = stage.annotate(
+        [Work(clip, {"probe": probe or make_probe(AT), "voice": make_voice(), "face": face})]
+    )
     return row
 
 
@@ -89,7 +92,9 @@ def test_the_row_fits_the_schema(clip):
 
 def test_the_same_clip_gives_the_same_row_in_any_batch(clip):
     stage = MomentStage(Settings())
-    work = Work(clip, {"probe": make_probe(AT), "face": make_face([smile()])})
+    work = Work(
+        clip, {"probe": make_probe(AT), "voice": make_voice(), "face": make_face([smile()])}
+    )
 
     alone, twice = stage.annotate([work]), stage.annotate([work, work])
 
@@ -209,6 +214,9 @@ def test_on_a_real_clip_the_peak_keeps_off_cuts_and_blinks(shared):
     clip = Clip(ClipId(path.stem), path, path.name, "0" * 64)
     seen = {}
     seen["probe"] = ProbeStage(settings).annotate([Work(clip, {})])[0]
+    voice = VoiceStage(settings)
+    voice.setup()
+    seen["voice"] = voice.annotate([Work(clip, seen)])[0]
     seen["face"] = FaceStage(settings).annotate([Work(clip, seen)])[0]
     [row] = MomentStage(settings).annotate([Work(clip, seen)])
 

@@ -250,3 +250,16 @@ def test_any_sound_gives_numbers_or_null_in_every_field(samples, ends):
     numbers = [value for value in found.prosody.values() if isinstance(value, float)]
     assert all(np.isfinite(numbers))
     assert {type(value) for value in found.prosody.values()} <= {float, str, type(None)}
+
+
+def test_the_envelope_is_the_level_of_the_speech_band_in_steps():
+    tone = sine(1000.0, 0.4)
+    samples = np.concatenate([silence(0.4), tone, silence(0.4)])
+
+    envelope_db = levels.envelope_db(samples, RATE_HZ)
+
+    assert len(envelope_db) == 30
+    assert envelope_db[12:19] == pytest.approx(levels.level_db(np.mean(tone**2)), abs=0.5)
+    assert envelope_db[:10].max() == levels.FAINTEST_DB
+    assert levels.envelope_db(sine(60.0, 0.4), RATE_HZ)[5] < envelope_db[15] - 40  # music's bass
+    assert levels.envelope_db(np.empty(0), RATE_HZ).size == 0

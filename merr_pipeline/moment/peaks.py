@@ -48,6 +48,7 @@ def find_moment(
     table: ActionUnitTable,
     rules: PeakRules,
     settings: MomentSettings,
+    talks: Mask | None = None,
 ) -> Moment:
     """The peaks of a track, and the one frame that later stages show.
 
@@ -60,20 +61,24 @@ def find_moment(
         table: what the Action Units are.
         rules: the peak section of ``moment_rules.yaml``.
         settings: the moment section.
+        talks: (frames,) whether speech may move the mouth then; None where that is not known.
     """
+    talks = np.ones(len(series.time_s), dtype=bool) if talks is None else talks
     active_at, by_paper = table.scales[scale].active_at, settings.rule == "paper"
     usable = usable_frames(series, settings.edge_frames, active_at, rules)
     mask = series.measured if by_paper else usable  # the paper knows no gates and no smoothing
     width_s = 0.0 if by_paper else settings.smoothing_s
 
-    def strength_of(weights: Mapping[str, float]) -> Floats:
+    def strength_of(weights: Mapping[str, Floats]) -> Floats:
         score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
         return strengths(score, rules.least_spread[scale])
 
     weights = weights_of(settings.rule, series, active_at, table, rules)
-    strength = silent = strength_of(weights)
+    by_frame = {au: np.full(len(talks), weight) for au, weight in weights.items()}
+    strength = silent = strength_of(by_frame)
     if settings.rule == "emotion_aus":
-        silent = strength_of(without_speech(weights, table))
+        strength = strength_of(while_talking(by_frame, rules.moved_by_speech, talks, table))
+        silent = strength_of(while_talking(by_frame, 0.0, talks, table))
     peaks = [
         Peak(at, float(strength[at]), _verdict(series, at, strength, silent, rules, settings))
         for at in spaced_maxima(series.time_s, strength, settings, rules.least_dip)
@@ -97,7 +102,7 @@ def weights_of(
 ) -> dict[str, float]:
     """What each Action Unit counts in the sum; one that is not named counts nothing.
 
-    ``emotion_aus``: those that show emotion, by reliability, less where talking moves them.
+    ``emotion_aus``: those that show emotion, by reliability.
     ``paper``: the most frequent active ones of the track (Emotion-LLaMA). ``all_aus``: all alike.
     Blinks count in none.
     """
@@ -110,18 +115,22 @@ def weights_of(
         return dict.fromkeys(frequent[: rules.paper_count], 1.0)
     return {
         trace.au: rules.reliability[trace.reliability]
-        * (rules.moved_by_speech if table.units[trace.au].moved_by_speech else 1.0)
         for trace in traces
         if table.units[trace.au].emotion_relevant
     }
 
 
-def without_speech(weights: Mapping[str, float], table: ActionUnitTable) -> dict[str, float]:
-    """The weights of the Action Units that talking alone does not move."""
-    return {au: weights[au] for au in weights if not table.units[au].moved_by_speech}
+def while_talking(
+    weights: Mapping[str, Floats], share: float, talks: Mask, table: ActionUnitTable
+) -> dict[str, Floats]:
+    """The weights (frames,), with what talking moves counting ``share`` in frames of speech."""
+    return {
+        au: np.where(talks, share, 1.0) * weight if table.units[au].moved_by_speech else weight
+        for au, weight in weights.items()
+    }
 
 
-def weighted_sum(series: Series, weights: Mapping[str, float]) -> Floats:
+def weighted_sum(series: Series, weights: Mapping[str, Floats]) -> Floats:
     """(frames,) The sum of the Action Units; NaN where one of them was not seen.
 
     One that is null in most measured frames is left out: it would make all others useless.
@@ -130,7 +139,7 @@ def weighted_sum(series: Series, weights: Mapping[str, float]) -> Floats:
     parts = [
         weights[trace.au] * trace.value
         for trace in series.traces
-        if weights.get(trace.au) and 2 * int(np.isfinite(trace.value).sum()) >= measured
+        if trace.au in weights and 2 * int(np.isfinite(trace.value).sum()) >= measured
     ]
     if not parts:
         return np.full(len(series.time_s), np.nan)

@@ -1,4 +1,4 @@
-"""Who the clip is about: the largest steady face.
+"""Who the clip is about: the largest steady face, or a smaller one that speaks.
 
 A track never crosses a cut, and nothing here can tell whether two tracks in two shots show the
 same person. So the choice is one track in one shot: the one with the best evidence. How sure that
@@ -13,13 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merr_pipeline.moment.rules import PersonWeights
+from merr_pipeline.moment.rules import MomentRules, SpeakingRules
 from merr_pipeline.moment.series import Series, median_of_known, series_of
 from merr_pipeline.schema import Row
 from merr_pipeline.stage import rounded
 
 SAME_PLACE = 0.3
 """Overlap (intersection over union) at which a face that comes back is where it went."""
+SPEAKER_DECIDES = 1000.0
+"""A weight beside which no other clue counts but between equals."""
+UNKNOWN_SPEAKER = 0.3
+"""What a face counts as that is seen too briefly to tell, beside one that is known to speak."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +35,40 @@ class MainPerson:
     score: float  # 0..1
     sure: float  # 0: the runner-up is as good, 1: there is none
     coverage: float  # share of the frames of its shot in which the person is seen
+    speaking: float | None  # as `speaking` measures it
 
 
 def choose_person(
-    tracks: Sequence[Row], probe: Row, weights: PersonWeights, looked_at: int | None = None
+    tracks: Sequence[Row],
+    probe: Row,
+    rules: MomentRules,
+    *,
+    looked_at: int | None = None,
+    speaking: Sequence[float | None] = (),
+    wanted: str = "main",
 ) -> MainPerson:
     """The track with the highest score; of equal ones the first.
 
     Args:
         tracks: at least one track of a ``face`` row, each with at least one frame.
         probe: the ``probe`` row: frame size, shots, number of frames.
-        weights: what each clue counts.
+        rules: what each clue counts.
         looked_at: frames in which the face tool looked for faces; None for all.
+        speaking: of each track, how well its mouth follows the sound; None where not known.
+        wanted: ``main``: all clues; ``largest``: who speaks does not count; ``speaker``: it decides
+            where it is known.
     """
     step = probe["frame_count"] / (looked_at or probe["frame_count"])
     seen = [(track, series_of(track)) for track in tracks]
+    spoken = rounded(list(speaking)) or [None] * len(tracks)
+    heard = [0.0] * len(tracks) if wanted == "largest" else _heard(spoken, rules.speaking)
     clues = [_clues(track, series, probe, step) for track, series in seen]
+    weights = rules.person.model_dump()
+    if any(heard):
+        clues = [{**each, "speaking": share} for each, share in zip(clues, heard, strict=True)]
+        weights["speaking"] = rules.speaking.weight
+        if wanted == "speaker":
+            weights["speaking"] = SPEAKER_DECIDES
     scores = [rounded(_score(each, weights)) for each in clues]
     best = max(range(len(scores)), key=lambda place: (scores[place], -place))
     same = continuations(tracks, best)
@@ -58,7 +80,21 @@ def choose_person(
         score=scores[best],
         sure=1.0 - runner_up / scores[best],  # no score is 0: see _score
         coverage=min(1.0, sum(clues[n]["coverage"] for n in same)),
+        speaking=spoken[best],
     )
+
+
+def _heard(speaking: Sequence[float | None], rules: SpeakingRules) -> list[float]:
+    """How surely each speaks, 0..1; all 0 where no mouth follows the sound better than chance."""
+    span = rules.sure - rules.chance
+    shares = [
+        0.0 if value is None else min(1.0, max(0.0, (value - rules.chance) / span))
+        for value in speaking
+    ]
+    unknown = min(UNKNOWN_SPEAKER, max(shares, default=0.0))
+    return [
+        unknown if value is None else share for value, share in zip(speaking, shares, strict=True)
+    ]
 
 
 def continuations(tracks: Sequence[Row], chosen: int) -> set[int]:
@@ -123,9 +159,8 @@ def _centrality(boxes: Sequence[Row | None], width_px: int, height_px: int) -> f
     return 1.0 - 0.5 * min(1.0, math.hypot(across, down) / corner)
 
 
-def _score(clues: dict[str, float], weights: PersonWeights) -> float:
+def _score(clues: dict[str, float], weights: dict[str, float]) -> float:
     """Weighted geometric mean. A clue of 0 counts as .01: bad, yet not the end."""
-    counts = weights.model_dump()
-    total = sum(counts.values())
-    logs = sum(counts[name] * math.log(max(0.01, clue)) for name, clue in clues.items())
+    total = sum(weights.values())
+    logs = sum(weights[name] * math.log(max(0.01, clue)) for name, clue in clues.items())
     return math.exp(logs / total)

@@ -26,6 +26,19 @@ class PersonWeights(_Entry):
     measured: float = Field(ge=0)
 
 
+class SpeakingRules(_Entry):
+    """When a moving mouth is taken for the one that speaks."""
+
+    first_lag_s: float
+    last_lag_s: float
+    least_s: float = Field(gt=0)
+    least_speech_s: float = Field(gt=0)
+    chance: float = Field(ge=0, lt=1)
+    sure: float = Field(gt=0, le=1)
+    weight: float = Field(ge=0)
+    margin_s: float = Field(ge=0)
+
+
 class PeakRules(_Entry):
     """What is summed for a peak, and which frames can be one."""
 
@@ -53,6 +66,7 @@ class MomentRules(_Entry):
     """The whole of ``moment_rules.yaml``; ``sha256`` is its content hash, for fingerprints."""
 
     person: PersonWeights
+    speaking: SpeakingRules
     unsure_below: float = Field(ge=0, le=1)
     peak: PeakRules
     course: CourseRules

@@ -27,6 +27,7 @@ class Trace:
     reliability: str
     value: Floats  # (frames,), NaN where not seen
     absolute: Floats | None  # (frames,), without the track's baseline; None where the tool has none
+    asymmetry: Floats | None = None  # (frames,), left minus right; None where the tool has none
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,13 @@ def series_of(track: Row) -> Series:
 
 
 def _trace(trace: Row) -> Trace:
-    absolute = trace["absolute"]
+    absolute, asymmetry = trace["absolute"], trace["asymmetry"]
     return Trace(
         au=trace["au"],
         reliability=trace["reliability"],
         value=floats(trace["value"]),
         absolute=None if absolute is None else floats(absolute),
+        asymmetry=None if asymmetry is None else floats(asymmetry),
     )
 
 

@@ -15,10 +15,12 @@ import numpy as np
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.media import read_frames
 from merr_pipeline.moment.course import summaries
+from merr_pipeline.moment.others import describe_others
 from merr_pipeline.moment.peaks import Moment, Peak, find_moment
 from merr_pipeline.moment.person import MainPerson, choose_person
 from merr_pipeline.moment.pictures import Picture, face_jpeg, frame_jpeg
 from merr_pipeline.moment.rules import load_moment_rules
+from merr_pipeline.moment.speaking import may_talk, speaking
 from merr_pipeline.schema import MOMENT, Reason, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail, skip
@@ -28,7 +30,7 @@ class MomentStage(Stage):
     """One row per clip: who, when, and what it looks like."""
 
     name = "moment"
-    needs = ("probe", "face")
+    needs = ("probe", "voice", "face")
     schema = MOMENT
 
     def __init__(self, settings: Settings) -> None:
@@ -40,7 +42,7 @@ class MomentStage(Stage):
         """Versions shape the pictures and the numbers, settings and templates the choice."""
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool="opencv",
             tool_version=f"{cv2.__version__}, pyav {av.__version__}, numpy {np.__version__}",
             template=digest([self._rules.sha256, self._units.sha256]),
@@ -62,10 +64,23 @@ class MomentStage(Stage):
         probe, tracks = work.seen["probe"], _tracks(work)
         scale = work.seen["face"]["au_scale"]
         looked_at = work.seen["face"]["looked_at"]
-        person = choose_person(tracks, probe, self._rules.person, looked_at)
-        moment = find_moment(person.series, scale, self._units, self._rules.peak, self._settings)
+        voice = work.seen["voice"]
+        spoken = [speaking(track, voice, self._rules.speaking) for track in tracks]
+        person = choose_person(
+            tracks,
+            probe,
+            self._rules,
+            looked_at=looked_at,
+            speaking=spoken,
+            wanted=self._settings.person,
+        )
+        talks = may_talk(person.series.time_s, voice, self._rules.speaking.margin_s)
+        moment = find_moment(
+            person.series, scale, self._units, self._rules.peak, self._settings, talks
+        )
         return {
             **self._person(person),
+            "others": describe_others(tracks, spoken, person.track, probe),
             **self._peaks(person, moment),
             **self._action_units(person, moment, scale),
             **self._pictures(work, person, moment),
@@ -78,7 +93,7 @@ class MomentStage(Stage):
             "main_person": {
                 "track": track["track"],
                 "score": person.score,
-                "speaking": None,  # no stage binds voices to faces yet
+                "speaking": person.speaking,
                 "sure": person.sure,
             },
             "shot": track["shot"],
@@ -101,6 +116,9 @@ class MomentStage(Stage):
             "peak_verdict": main.verdict,
             "head_pose": {
                 angle: track[angle][main.position] for angle in ("pitch_deg", "yaw_deg", "roll_deg")
+            },
+            "gaze": {
+                angle: track[f"gaze_{angle}"][main.position] for angle in ("pitch_deg", "yaw_deg")
             },
         }
 

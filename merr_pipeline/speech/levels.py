@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyloudnorm
+from scipy.signal import butter, sosfilt
 
 LOUDNESS_BLOCK_S = 0.4  # of ITU-R BS.1770; a shorter clip gets a shorter block
 FAINTEST_DB = -100.0  # under the last bit of 16: digital silence counts as this
 CLIPPED_LEVEL = 0.99
 CLIPPED_SHARE = 1e-3
 MIN_GAP_S = 0.2
+ENVELOPE_STEP_S = 0.04
+SPEECH_BAND_HZ = (300.0, 3400.0)  # of telephony (ITU-T G.712)
 WEAKEST_SPEECH_SHARE = 0.01  # of the gap's power: caps the ratio at -20 dB
 
 
@@ -33,6 +36,22 @@ def frame_power(samples: np.ndarray, rate_hz: int, hop_s: float, count: int) -> 
     inside = samples[: max(0, len(squares) - hop // 2)].astype(np.float64) ** 2
     squares[hop // 2 : hop // 2 + len(inside)] = inside
     return np.asarray(squares.reshape(count, hop).mean(axis=1))
+
+
+def envelope_db(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Level of the speech band in steps of `ENVELOPE_STEP_S`, dBFS, `FAINTEST_DB` at least.
+
+    A mouth follows it (Chandrasekaran et al. 2009, The Natural Statistics of Audiovisual Speech),
+    so it tells who speaks; below the band lies music, above it hiss.
+    """
+    step = round(ENVELOPE_STEP_S * rate_hz)
+    count = len(samples) // step
+    if not count:
+        return np.empty(0)
+    band = butter(4, SPEECH_BAND_HZ, "bandpass", fs=rate_hz, output="sos")
+    heard = sosfilt(band, samples.astype(np.float64))[: count * step].reshape(count, step)
+    power = np.maximum(np.mean(heard**2, axis=1), 10 ** (FAINTEST_DB / 10))
+    return np.asarray(10 * np.log10(power))
 
 
 def level_db(power: float | np.floating) -> float | None:

