@@ -28,7 +28,7 @@ from merr_pipeline.dataset.texts import check_templates
 from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.files import write_atomically
-from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages
+from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages, open_pipeline
 from merr_pipeline.request import Request
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Refusal, Status
 from merr_pipeline.settings import Settings, load_settings
@@ -69,8 +69,8 @@ class Build:
 
     def engine(self) -> LocalEngine:
         """Workers for `LocalEngine.run`; to be closed (``with build.engine() as engine``)."""
-        open_pipeline = partial(open_pipeline_of, self.settings, self.out)
-        return LocalEngine(open_pipeline, self.workers, self.pipeline)
+        opener = partial(open_pipeline, self.settings, self.out)
+        return LocalEngine(opener, self.workers, self.pipeline)
 
     def count(self, report: BatchReport) -> None:
         """Take a finished batch into the run's summary."""
@@ -216,11 +216,6 @@ def open_build(request: Request) -> Iterator[Build]:
         for left_over in request.out.rglob(".tmp-*"):  # of a write that was killed
             left_over.unlink(missing_ok=True)
         yield Build(request, settings)
-
-
-def open_pipeline_of(settings: Settings, out: Path) -> Pipeline:
-    """The pipeline of a build, as each worker opens it."""
-    return Pipeline(build_stages(settings), out)
 
 
 def _hold(lock: IO[str], out: Path) -> None:

@@ -232,6 +232,11 @@ class Pipeline:
         return self._retry or entry.reason in PASSES_WITH_TIME
 
 
+def open_pipeline(settings: Settings, out: Path) -> Pipeline:
+    """The pipeline of a build, as each worker opens it; here, so that a worker loads no more."""
+    return Pipeline(build_stages(settings), out)
+
+
 @dataclass
 class _Open:
     """A clip in a running batch, with the rows that are in memory."""
