@@ -139,6 +139,11 @@ class MomentSettings(Section):
         description="What is summed: emotion-relevant supported AUs, the clip's most frequent AUs "
         "(Emotion-LLaMA), or all measured AUs but blinks.",
     )
+    by_label: bool = Field(
+        True,
+        description="Of several peaks show the one that goes best with the manifest's label, where "
+        "there is one.",
+    )
     smoothing_s: float = Field(0.2, ge=0, description="Width of the moving average of the score.")
     edge_frames: int = Field(
         2, ge=0, description="Frames at either end of a face track left out: cuts are there."

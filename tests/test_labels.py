@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from merr_pipeline.emotion.facs import load_action_units
-from merr_pipeline.emotion.labels import LabelStage, load_label_space
+from merr_pipeline.emotion.labels import LabelStage
 from merr_pipeline.emotion.rules import SeenUnit, load_rules
+from merr_pipeline.emotion.spaces import load_label_space
 from merr_pipeline.schema import LABEL, Clip, ClipId, MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work

@@ -493,3 +493,18 @@ def test_a_strength_is_a_distance_from_the_median_in_robust_spreads():
 
     assert strengths(score, 0.1)[-1] == pytest.approx(97 / 1.4826, abs=1e-3)
     assert strengths(np.array([1.0, 1.0, 2.0]), 0.5).tolist() == [0.0, 0.0, 2.0]
+
+
+def test_of_two_peaks_the_one_with_the_signs_of_the_given_label_is_shown():
+    at = times(150)
+    brows, smile = (bump(at, when - 0.5, when, when + 0.5, height=3.0) for when in (1.5, 4.0))
+    series = series_of(make_track(at, {"AU04": brows * 1.2, "AU12": smile}))
+
+    def shown(*signs):
+        arguments = (series, "intensity_0_5", UNITS, RULES, MomentSettings(), None)
+        return find_moment(*arguments, frozenset(signs))
+
+    assert abs(shown().main.position - 38) <= 1  # the stronger
+    assert abs(shown("AU12", "AU06").main.position - 100) <= 1
+    assert abs(shown("AU09").main.position - 38) <= 1  # the tool does not see the sign
+    assert shown("AU12").peaks == shown().peaks  # nothing else changes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -229,3 +230,14 @@ def test_on_a_real_clip_the_peak_keeps_off_cuts_and_blinks(shared):
     assert blink["value_at_peak"] < 1.0
     assert "faces_in_other_shots" in row["flags"]
     assert max(picture(row["peak_frame"]).shape) == 448
+
+
+def test_only_a_label_with_signs_can_change_the_row():
+    clip = Clip(ClipId("a"), Path("a.mp4"), "a.mp4", "0" * 64)
+    happy, doubt = replace(clip, label=" Happy"), replace(clip, label="doubt")
+    stage = MomentStage(load_settings())
+
+    assert stage.facts(happy) == {"signs": ["AU06", "AU12", "AU14"]}
+    assert stage.facts(doubt) == stage.facts(clip) == {"signs": []}
+    blind = MomentStage(load_settings(overrides=["moment.by_label=false"]))
+    assert blind.facts(happy) == {"signs": []}

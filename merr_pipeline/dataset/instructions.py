@@ -26,7 +26,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from merr_pipeline.dataset.placeholders import filled_with
-from merr_pipeline.emotion.labels import SPACES_TEMPLATE
+from merr_pipeline.emotion.spaces import SPACES_TEMPLATE
 from merr_pipeline.fuse.phrases import pick
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.templates import load_template

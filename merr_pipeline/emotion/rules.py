@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from merr_pipeline.emotion.facs import ActionUnitTable, Code
+from merr_pipeline.emotion.spaces import LabelSpace
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.templates import load_template
 
@@ -151,6 +152,11 @@ class Rules(_Entry):
         """Action Units that speak for a label; none for one without a rule."""
         rule = self.labels.get(label)
         return rule.supporting if rule else frozenset()
+
+    def signs(self, label: str, space: LabelSpace) -> frozenset[str]:
+        """Action Units that speak for a label of a space, by all rules that lead to it."""
+        names = (name for name in self.labels if space.find(name) == label)
+        return frozenset().union(*(self.support(name) for name in names))
 
     def against(self, label: str) -> frozenset[str]:
         """Action Units that speak against a label."""

@@ -49,6 +49,7 @@ def find_moment(
     rules: PeakRules,
     settings: MomentSettings,
     talks: Mask | None = None,
+    signs: frozenset[str] = frozenset(),
 ) -> Moment:
     """The peaks of a track, and the one frame that later stages show.
 
@@ -62,6 +63,8 @@ def find_moment(
         rules: the peak section of ``moment_rules.yaml``.
         settings: the moment section.
         talks: (frames,) whether speech may move the mouth then; None where that is not known.
+        signs: Action Units of a label that somebody gave; of several peaks the one that shows most
+            of them is the main one.
     """
     talks = np.ones(len(series.time_s), dtype=bool) if talks is None else talks
     active_at, by_paper = table.scales[scale].active_at, settings.rule == "paper"
@@ -85,7 +88,10 @@ def find_moment(
     ]
     held = sustained_units(series, usable, weights, scale, active_at, rules.sustained_share)
     if peaks:
-        main = max(peaks, key=lambda peak: _rank(peak, by_paper))
+        telling = strength
+        if asked := {au: weight for au, weight in by_frame.items() if au in signs}:
+            telling = strength_of(while_talking(asked, rules.moved_by_speech, talks, table))
+        main = max(peaks, key=lambda peak: _rank(peak, telling, by_paper))
     elif by_paper and np.isfinite(strength).any():
         main = _peak_at(first_highest(strength), strength, "none")
     elif held:
@@ -264,9 +270,11 @@ def _verdict(
     return "clear" if strong and not turned else "weak"
 
 
-def _rank(peak: Peak, by_paper: bool) -> tuple[bool, float, int]:
-    """Clear before weak, then the stronger, then the earlier; by the paper the stronger alone."""
-    return (not by_paper and peak.verdict == "clear", peak.strength or 0.0, -peak.position)
+def _rank(peak: Peak, telling: Floats, by_paper: bool) -> tuple[bool, float, int]:
+    """Clear before weak, then the more telling, then the earlier; by the paper the strongest."""
+    if by_paper:
+        return (False, peak.strength or 0.0, -peak.position)
+    return (peak.verdict == "clear", float(np.nan_to_num(telling[peak.position])), -peak.position)
 
 
 def _peak_at(position: int, strength: Floats, verdict: str) -> Peak:

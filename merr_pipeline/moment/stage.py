@@ -5,14 +5,17 @@ A still picture has no peak in time: its one frame is shown with the verdict ``n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 
 from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.emotion.rules import load_rules
+from merr_pipeline.emotion.spaces import load_label_space
 from merr_pipeline.media import read_frames
 from merr_pipeline.moment.course import summaries
 from merr_pipeline.moment.others import describe_others
@@ -21,7 +24,7 @@ from merr_pipeline.moment.person import MainPerson, choose_person
 from merr_pipeline.moment.pictures import Picture, face_jpeg, frame_jpeg
 from merr_pipeline.moment.rules import load_moment_rules
 from merr_pipeline.moment.speaking import may_talk, speaking
-from merr_pipeline.schema import MOMENT, Reason, Row, Status
+from merr_pipeline.schema import MOMENT, Clip, Reason, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail, skip
 
@@ -37,6 +40,8 @@ class MomentStage(Stage):
         self._settings = settings.moment
         self._units = load_action_units(settings.templates)
         self._rules = load_moment_rules(settings.templates)
+        self._space = load_label_space(settings.label.space, settings.templates)
+        self._emotions = load_rules(self._units, settings.templates)
 
     def identity(self) -> Identity:
         """Versions shape the pictures and the numbers, settings and templates the choice."""
@@ -48,6 +53,10 @@ class MomentStage(Stage):
             template=digest([self._rules.sha256, self._units.sha256]),
             settings=self._settings.model_dump(mode="json"),
         )
+
+    def facts(self, clip: Clip) -> Mapping[str, Any]:
+        """The signs of the manifest's label, which choose among the peaks."""
+        return {"signs": sorted(self._signs(clip))}
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """One row per clip."""
@@ -76,7 +85,13 @@ class MomentStage(Stage):
         )
         talks = may_talk(person.series.time_s, voice, self._rules.speaking.margin_s)
         moment = find_moment(
-            person.series, scale, self._units, self._rules.peak, self._settings, talks
+            person.series,
+            scale,
+            self._units,
+            self._rules.peak,
+            self._settings,
+            talks,
+            self._signs(work.clip),
         )
         return {
             **self._person(person),
@@ -86,6 +101,10 @@ class MomentStage(Stage):
             **self._pictures(work, person, moment),
             "flags": self._flags(tracks, person, moment),
         }
+
+    def _signs(self, clip: Clip) -> frozenset[str]:
+        label = self._space.find(clip.label) if clip.label and self._settings.by_label else None
+        return self._emotions.signs(label, self._space) if label else frozenset()
 
     def _person(self, person: MainPerson) -> Row:
         track = person.track
