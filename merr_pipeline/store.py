@@ -71,13 +71,17 @@ class Store:
     def refresh(self) -> None:
         """Take note of the parts that are there and not yet known; each is checked once.
 
-        A worker that is told what to read need not call this.
+        A damaged one is looked at every time: what is made again may get its name. A worker that
+        is told what to read need not call this.
         """
         for stage in self._schemas:
             for path in sorted((self._folder / stage).glob("part-*.parquet")):
-                if path not in self._parts:
+                if path in self._parts:
+                    continue
+                if self._index(stage, path):
                     self._parts.add(path)
-                    self._index(stage, path)
+                elif path not in self.damaged:
+                    self.damaged.append(path)
 
     def set_damaged_aside(self) -> None:
         """Rename what is damaged, so that its name is free and the next build does not find it.
@@ -126,17 +130,20 @@ class Store:
         written: list[Row] = table.to_pylist()
         return written
 
-    def _index(self, stage: str, path: Path) -> None:
+    def _index(self, stage: str, path: Path) -> bool:
+        """Take note of the rows of a part; False if it is damaged, or no part of this stage."""
         part = _open_part(path)
         if part is None or self._is_foreign(stage, part.schema_arrow):
-            self.damaged.append(path)
-        elif part.schema_arrow.equals(self._schemas[stage]):
-            known = self._entries[stage]
-            for place, head in enumerate(part.read(_HEAD).to_pylist()):
-                entry = Entry(**head, part=path.name, place=place)
-                best = known.get(entry.input_key)
-                if best is None or entry.rank < best.rank:
-                    known[entry.input_key] = entry
+            return False
+        if not part.schema_arrow.equals(self._schemas[stage]):
+            return True  # of an older version
+        known = self._entries[stage]
+        for place, head in enumerate(part.read(_HEAD).to_pylist()):
+            entry = Entry(**head, part=path.name, place=place)
+            best = known.get(entry.input_key)
+            if best is None or entry.rank < best.rank:
+                known[entry.input_key] = entry
+        return True
 
     def _is_foreign(self, stage: str, schema: pa.Schema) -> bool:
         """Whether no version of this stage can have written it."""

@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merr_pipeline.clips import hashes
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import find_media, name_clips, read_inputs
 from merr_pipeline.clips.tables import ManifestError, read_columns
@@ -341,6 +343,29 @@ def test_the_meld_preset_composes_ids_and_sources(tmp_path):
 def test_an_unknown_preset_names_those_there_are():
     with pytest.raises(ManifestError, match="mer2023, dfew, meld"):
         read_columns(preset="iemocap")
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_known_to_have_changed(tmp_path, monkeypatch):
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"half")
+    real = hashes._sha256
+
+    def while_it_is_copied(path):
+        found = real(path)
+        with path.open("ab") as file:
+            file.write(b" and the rest")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hashes, "_sha256", while_it_is_copied)
+        memory = HashMemory(tmp_path / "hashes.json")
+        (early,) = read_inputs(tmp_path, hashes=memory).clips
+        memory.save()
+    (late,) = read_inputs(tmp_path, hashes=HashMemory(tmp_path / "hashes.json")).clips
+
+    assert hashes.how_changed(early) == "its file changed"
+    assert hashes.how_changed(late) is None
+    assert late.sha256 == hashlib.sha256(b"half and the rest").hexdigest()
 
 
 def test_hashes_are_remembered_until_the_file_changes(tmp_path):

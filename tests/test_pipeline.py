@@ -1,8 +1,9 @@
+import os
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from toy_stages import Words, toy_opener, toy_pipeline
+from toy_stages import Length, Words, toy_opener, toy_pipeline
 
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.engine.local import LocalEngine
@@ -220,6 +221,53 @@ def test_a_sidecar_that_changes_while_it_is_read_leaves_no_row_under_the_new_key
 
     assert made == {"edit": ["probe"]}
     assert pipeline.plan(edit).pending == ["transcript", "fine"]
+
+
+CHANGES = {
+    "replaced": (lambda clip: clip.with_suffix(".new").replace(clip), "its file changed"),
+    "growing": (lambda clip: clip.write_bytes(clip.read_bytes() + b"s"), "its file changed"),
+    "gone": (lambda clip: clip.unlink(), "its file went away"),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("stage", [Length, Words])
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_row_is_stored_of_a_clip_that_changed_since_it_was_hashed(
+    tmp_path, clips, monkeypatch, change, stage, when
+):
+    first, second = clips("first", "second")
+    second.path.with_suffix(".new").write_text("sekond")  # as long; its mtime and inode tell
+    harm, what = CHANGES[change]
+    real = stage.annotate_one
+
+    def annotate_one(self, work):
+        harmed = work.clip.clip_id == "second"
+        if harmed and when == "before":
+            harm(work.clip.path)
+        try:
+            return real(self, work)
+        finally:
+            if harmed and when == "after":
+                harm(work.clip.path)
+
+    monkeypatch.setattr(stage, "annotate_one", annotate_one)
+    pipeline = toy_pipeline(tmp_path / "out")
+    report = pipeline.run([pipeline.plan(clip) for clip in (first, second)])
+
+    pipeline = toy_pipeline(tmp_path / "out")
+    pending = ALL[ALL.index(stage.name) :]
+    assert report.unsteady == {"second": f"{what} while {stage.name} read it"}
+    assert pipeline.settled(second).pending == pending
+    assert pipeline.settled(first).pending == []
+    assert {o.stage for o in report.outcomes if o.clip_id == "second"} == set(ALL) - set(pending)
+
+
+def test_a_clip_that_was_only_touched_is_the_same_clip(tmp_path, clips):
+    (a,) = clips("a")
+    os.utime(a.path, (1, 1))
+
+    assert run(tmp_path / "out", [a])[0] == {"a": ALL}
 
 
 def test_a_finding_is_not_hidden_by_an_earlier_failure(tmp_path, clips):
