@@ -144,8 +144,9 @@ _text, _int, _float, _bool, _bytes = (
 
 BOX = _struct(x=_float, y=_float, width=_float, height=_float)
 SPAN = _struct(start_s=_float, end_s=_float)
-SHOT = _struct(start_s=_float, end_s=_float, start_frame=_int, end_frame=_int)
-"""Half open: ``end_frame``, ``end_s`` belong to the next shot (the last ends at the duration)."""
+SHOT = _struct(start_s=_float, end_s=_float, start_frame=_int, end_frame=_int, fade_frames=_int)
+"""Half open: ``end_frame``, ``end_s`` belong to the next shot (the last ends at the duration).
+The first ``fade_frames`` frames still show the shot before, mixed in; 0 after a hard cut."""
 SEGMENT = _struct(start_s=_float, end_s=_float, text=_text, speaker=_text, confidence=_float)
 PEAK = _struct(frame_index=_int, time_s=_float, score=_float, verdict=_text)
 EVIDENCE = _struct(

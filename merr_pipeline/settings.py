@@ -52,6 +52,7 @@ class ProbeSettings(Section):
         description="Luma difference times lost likeness (0..1) under which nothing is a cut.",
     )
     min_shot_s: float = Field(0.2, ge=0, description="Cuts nearer to each other are one.")
+    max_fade_s: float = Field(0.8, ge=0, description="A longer dissolve or fade is not looked for.")
 
 
 class VoiceSettings(Section):

@@ -41,7 +41,7 @@ def make_probe(
     edges = [*frame_times_s, round(frame_times_s[-1] + step_s, 3)]
     borders = [0, *cuts, len(frame_times_s)]
     shots = [
-        {"start_s": edges[a], "end_s": edges[b], "start_frame": a, "end_frame": b}
+        {"start_s": edges[a], "end_s": edges[b], "start_frame": a, "end_frame": b, "fade_frames": 0}
         for a, b in pairwise(borders)
     ]
     row = {

@@ -116,7 +116,15 @@ def _payloads(clip: Clip) -> dict[str, Row]:
             "frame_count": FRAMES,
             "frame_times_s": times,
             "has_sound": True,
-            "shots": [{"start_s": 0.0, "end_s": 1.0, "start_frame": 0, "end_frame": FRAMES}],
+            "shots": [
+                {
+                    "start_s": 0.0,
+                    "end_s": 1.0,
+                    "start_frame": 0,
+                    "end_frame": FRAMES,
+                    "fade_frames": 0,
+                }
+            ],
         },
         "voice": {
             "speech_s": 0.8,

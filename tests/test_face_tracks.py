@@ -3,10 +3,10 @@ import pytest
 
 from merr_pipeline.face.tracks import Box, Sighting, build_tracks
 
-ONE_SHOT = [{"start_frame": 0, "end_frame": 1000, "start_s": 0.0, "end_s": 40.0}]
+ONE_SHOT = [{"start_frame": 0, "end_frame": 1000, "start_s": 0.0, "end_s": 40.0, "fade_frames": 0}]
 TWO_SHOTS = [
-    {"start_frame": 0, "end_frame": 5, "start_s": 0.0, "end_s": 0.2},
-    {"start_frame": 5, "end_frame": 1000, "start_s": 0.2, "end_s": 40.0},
+    {"start_frame": 0, "end_frame": 5, "start_s": 0.0, "end_s": 0.2, "fade_frames": 0},
+    {"start_frame": 5, "end_frame": 1000, "start_s": 0.2, "end_s": 40.0, "fade_frames": 0},
 ]
 
 
@@ -30,6 +30,12 @@ def test_a_gap_of_just_the_longest_allowed_never_begins_a_track_wherever_it_is()
             for number, later_ms in enumerate((0, 300))
         ]
         assert len(build_tracks(pair, ONE_SHOT, 0.3)) == 1
+
+
+def test_frames_in_which_two_shots_are_mixed_belong_to_no_track():
+    faded = [TWO_SHOTS[0], {**TWO_SHOTS[1], "fade_frames": 3}]
+    tracks = build_tracks([seen(i, 100) for i in range(12)], faded, 0.3)
+    assert frames_of(tracks) == [[0, 1, 2, 3, 4], [8, 9, 10, 11]]
 
 
 def test_two_people_who_are_seen_in_any_order_keep_their_tracks():

@@ -69,7 +69,9 @@ def test_the_facts_of_a_clip_are_those_it_was_made_with(tmp_path):
         "sound_rate_hz": 44_100,
         "sound_channels": 2,
         "subtitle_streams": 1,
-        "shots": [{"start_s": 0.0, "end_s": 1.0, "start_frame": 0, "end_frame": 25}],
+        "shots": [
+            {"start_s": 0.0, "end_s": 1.0, "start_frame": 0, "end_frame": 25, "fade_frames": 0}
+        ],
         "bars": {"top": 0, "bottom": 0, "left": 0, "right": 0},
     }
     assert {name: row[name] for name in expected} == expected
@@ -299,8 +301,20 @@ def test_a_cut_is_found_at_its_frame(tmp_path, cut):
     row = probe(write_clip(tmp_path / "cut.mp4", at_rate(frames)))
 
     assert row["shots"] == [
-        {"start_s": 0.0, "end_s": round(cut / 25, 3), "start_frame": 0, "end_frame": cut},
-        {"start_s": round(cut / 25, 3), "end_s": 1.0, "start_frame": cut, "end_frame": 25},
+        {
+            "start_s": 0.0,
+            "end_s": round(cut / 25, 3),
+            "start_frame": 0,
+            "end_frame": cut,
+            "fade_frames": 0,
+        },
+        {
+            "start_s": round(cut / 25, 3),
+            "end_s": 1.0,
+            "start_frame": cut,
+            "end_frame": 25,
+            "fade_frames": 0,
+        },
     ]
 
 
@@ -352,17 +366,20 @@ def flash(length: int) -> list:
     return [texture(1)] * 12 + [np.full((96, 128), 250, np.uint8)] * length + [texture(1)] * 12
 
 
-def fade_in() -> list:
-    return [(texture(1) * min(1.0, i / 20)).astype(np.uint8) for i in range(40)]
+def faded(before: list, after: list, steps: int) -> list:
+    """The last of some pictures mixed into the first of others, ``steps`` from pure to pure."""
+    mixed = [
+        np.round((1 - i / steps) * before[-1] + i / steps * after[0].astype(float)).astype(np.uint8)
+        for i in range(1, steps)
+    ]
+    return before + mixed + after
 
 
-def fade_to_white() -> list:
-    white = np.full((96, 128), 255.0)
-    return [((1 - i / 25) * texture(1) + i / 25 * white).astype(np.uint8) for i in range(25)]
+BLACK, WHITE = np.zeros((96, 128), np.uint8), np.full((96, 128), 255, np.uint8)
 
 
-def dissolve() -> list:
-    return [((1 - i / 25) * texture(1) + i / 25 * texture(2)).astype(np.uint8) for i in range(25)]
+def lamp_goes_on() -> list:
+    return [(texture(1) * (0.4 + 0.03 * min(i, 20))).astype(np.uint8) for i in range(30)]
 
 
 def whip_pan() -> list:
@@ -392,9 +409,7 @@ def snow() -> list:
     [
         pytest.param(flash(1), id="a flash of one frame"),
         pytest.param(flash(2), id="a flash of two frames"),
-        pytest.param(fade_in(), id="a fade in"),
-        pytest.param(fade_to_white(), id="a fade to white"),
-        pytest.param(dissolve(), id="a slow dissolve"),
+        pytest.param(lamp_goes_on(), id="a lamp that goes on slowly"),
         pytest.param(moving(1, 30, 6), id="a pan"),
         pytest.param(whip_pan(), id="a whip pan that starts at once"),
         pytest.param(brighter_at_once(), id="a step in exposure"),
@@ -404,8 +419,59 @@ def snow() -> list:
         pytest.param([20] * 10, id="one grey"),
     ],
 )
-def test_no_cut_is_seen_in(tmp_path, frames):
+def test_no_cut_and_no_fade_is_seen_in(tmp_path, frames):
     assert cuts(probe(write_clip(tmp_path / "one_shot.mp4", at_rate(frames)))) == []
+
+
+@pytest.mark.parametrize("steps", [5, 8, 12, 18])
+def test_a_fast_dissolve_begins_a_shot_and_its_mixed_frames_are_told(tmp_path, steps):
+    frames = faded([texture(1)] * 20, [texture(2)] * 20, steps)
+
+    [first, second] = probe(write_clip(tmp_path / "fade.mp4", at_rate(frames)))["shots"]
+
+    assert (first["start_frame"], first["fade_frames"]) == (0, 0)
+    end = second["start_frame"] + second["fade_frames"]
+    assert abs(second["start_frame"] - 20) <= 2  # a mixture with a twentieth of it tells little
+    assert abs(end - (20 + steps - 1)) <= 2
+
+
+def test_a_fade_through_black_is_two_fades(tmp_path):
+    out = faded([texture(1)] * 20, [BLACK] * 6, 10)
+    frames = faded(out, [texture(2)] * 20, 10)
+
+    shots = probe(write_clip(tmp_path / "black.mp4", at_rate(frames)))["shots"]
+
+    assert [bool(shot["fade_frames"]) for shot in shots] == [False, True, True]
+
+
+@pytest.mark.parametrize("empty", [BLACK, WHITE], ids=["black", "white"])
+def test_a_picture_that_comes_out_of_nothing_is_a_fade(tmp_path, empty):
+    frames = faded([empty], [texture(1)] * 25, 12)
+
+    shots = probe(write_clip(tmp_path / "in.mp4", at_rate(frames)))["shots"]
+
+    assert [(shot["start_frame"], bool(shot["fade_frames"])) for shot in shots] == [
+        (0, False),
+        (1, True),
+    ]
+
+
+def test_a_dissolve_between_moving_scenes_is_found(tmp_path):
+    one, two = ([cv2.blur(p, (15, 15)) for p in moving(seed, 40, 1)] for seed in (1, 2))
+    mixed = [
+        np.round((1 - i / 10) * one[19 + i] + i / 10 * two[i].astype(float)).astype(np.uint8)
+        for i in range(1, 10)
+    ]
+
+    shots = probe(write_clip(tmp_path / "f.mp4", at_rate(one[:20] + mixed + two[10:30])))["shots"]
+
+    assert [bool(shot["fade_frames"]) for shot in shots] == [False, True]
+
+
+def test_motion_does_not_count_the_frames_of_a_fade(tmp_path):
+    frames = faded([texture(1)] * 20, [texture(2)] * 20, 8)
+
+    assert probe(write_clip(tmp_path / "still.mp4", at_rate(frames)))["motion"] < 0.002
 
 
 def test_shots_follow_each_other_without_gap_or_overlap(tmp_path):

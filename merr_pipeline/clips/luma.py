@@ -14,6 +14,7 @@ import numpy as np
 SMALL_WIDTH_PX = 64
 ENOUGH_ROWS = 180
 DARK_FRAME = 0.2  # a frame with a smaller mean luma is dark
+NOISE_LEVELS = 2.0  # luma levels (of 255) that noise may take; empty pictures are all alike
 BARS_EVERY_FRAMES = 8  # black borders are looked for in these frames
 BAR_MEAN = 0.02  # a line of a border: mean luma at most this,
 BAR_MAX = 0.15  # and no pixel over this (0..1; noise and ringing of the codec),
@@ -125,3 +126,15 @@ def differences(small: np.ndarray) -> np.ndarray:
     if len(flat) > 1:
         found[1:] = cv2.absdiff(flat[1:], flat[:-1]).mean(axis=1) / 255
     return found
+
+
+def change_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Luma difference times lost likeness of pairs of pictures (pairs x height x width, uint8)."""
+    a, b = (part.reshape(len(part), -1).astype(np.float32) for part in (before, after))
+    difference = np.abs(b - a).mean(axis=1) / 255
+    a -= a.mean(axis=1, keepdims=True)
+    b -= b.mean(axis=1, keepdims=True)
+    noise = NOISE_LEVELS**2
+    size = np.sqrt(((a * a).mean(axis=1) + noise) * ((b * b).mean(axis=1) + noise))
+    likeness = np.clip(((a * b).mean(axis=1) + noise) / size, 0, 1)
+    return np.asarray(difference * (1 - likeness), np.float64).round(3)

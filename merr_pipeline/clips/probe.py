@@ -43,7 +43,7 @@ class ProbeStage(Stage):
         """Decoder and picture library by version; all thresholds."""
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool="pyav",
             tool_version=f"{av.__version__}, opencv {cv2.__version__}, numpy {np.__version__}",
             settings=self.settings.model_dump(mode="json"),
@@ -190,7 +190,8 @@ def motion(small: np.ndarray, shots: Sequence[Shot]) -> float | None:
     """Mean |luma difference| of neighbouring frames within shots; null if there are none."""
     change = differences(small)
     neighbours = np.ones(len(small), bool)
-    neighbours[[shot.start_frame for shot in shots]] = False
+    for shot in shots:
+        neighbours[shot.start_frame : shot.start_frame + shot.fade_frames + 1] = False
     return float(change[neighbours].mean()) if neighbours.any() else None
 
 

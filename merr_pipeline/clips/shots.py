@@ -1,10 +1,11 @@
 """Where one shot ends and the next begins, by luma.
 
-At a hard cut the picture becomes another one, much more than it changes in the frames around, and
-for good. How much it becomes another one is the mean luma difference times the likeness that is
-lost (one minus the correlation). So light going on (still alike), a pan or shaking (the neighbours
-change as much) and a flash (soon over) are no cuts. A histogram was tried and left out: light
-changes it as much as a cut does. Dissolves are not found, nor cuts between colours of one luma.
+A shot begins at a hard cut, or where a fade begins (`clips/fades.py`). At a hard cut the picture
+becomes another one, much more than it changes in the frames around, and for good. How much it
+becomes another one is the mean luma difference times the likeness that is lost (one minus the
+correlation). So light going on (still alike), a pan or shaking (the neighbours change as much) and
+a flash (soon over) are no cuts. A histogram was tried and left out: light changes it as much as a
+cut does. Cuts between colours of one luma are not found.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from merr_pipeline.clips.fades import find_fades
+from merr_pipeline.clips.luma import change_between
 from merr_pipeline.settings import ProbeSettings
 
 NEIGHBOURS = 8  # frames on either side that say how much change is usual here
 LASTING_FRAMES = 3  # what is over after so many frames is a flash
-NOISE_LEVELS = 2.0  # luma levels (of 255) that noise may take; empty pictures are all alike
 CHUNK_FRAMES = 512  # compared at a time, to save memory
 
 
@@ -29,12 +31,13 @@ class Shot:
     end_s: float
     start_frame: int
     end_frame: int
+    fade_frames: int = 0  # at the start, still mixed with the shot before
 
 
 def find_shots(
     small: np.ndarray, times_s: np.ndarray, duration_s: float, settings: ProbeSettings
 ) -> list[Shot]:
-    """Divide a clip at its hard cuts.
+    """Divide a clip at its hard cuts and fades.
 
     Args:
         small: shrunk frames without borders, uint8, frames x height x width.
@@ -42,15 +45,24 @@ def find_shots(
         duration_s: end of the last shot.
         settings: thresholds.
     """
-    cuts = find_cuts(small, times_s, settings)
-    starts = [0, *cuts]
-    ends = [*cuts, len(small)]
+    fades = {
+        fade.start_frame: fade.end_frame - fade.start_frame
+        for fade in find_fades(small, times_s, settings)
+    }
+    cuts = [
+        cut
+        for cut in find_cuts(small, times_s, settings)
+        if not any(start - 1 <= cut <= start + frames for start, frames in fades.items())
+    ]
+    starts = sorted({0, *cuts, *fades})
+    ends = [*starts[1:], len(small)]
     return [
         Shot(
             start_s=float(times_s[start]),
             end_s=float(times_s[end]) if end < len(small) else duration_s,
             start_frame=start,
             end_frame=end,
+            fade_frames=fades.get(start, 0),
         )
         for start, end in zip(starts, ends, strict=True)
     ]
@@ -80,18 +92,6 @@ def changes(small: np.ndarray) -> np.ndarray:
         chunk = small[start : start + CHUNK_FRAMES + 1]
         found.append(change_between(chunk[:-1], chunk[1:]))
     return np.concatenate(found)
-
-
-def change_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Luma difference times lost likeness of pairs of pictures (pairs x height x width, uint8)."""
-    a, b = (part.reshape(len(part), -1).astype(np.float32) for part in (before, after))
-    difference = np.abs(b - a).mean(axis=1) / 255
-    a -= a.mean(axis=1, keepdims=True)
-    b -= b.mean(axis=1, keepdims=True)
-    noise = NOISE_LEVELS**2
-    size = np.sqrt(((a * a).mean(axis=1) + noise) * ((b * b).mean(axis=1) + noise))
-    likeness = np.clip(((a * b).mean(axis=1) + noise) / size, 0, 1)
-    return np.asarray(difference * (1 - likeness), np.float64).round(3)
 
 
 def _usual_change(change: np.ndarray, index: int) -> float:

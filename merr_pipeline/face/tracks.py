@@ -86,8 +86,10 @@ def build_tracks(
 def _by_shot(
     sightings: Sequence[Sighting], shots: Sequence[Mapping[str, Any]]
 ) -> Iterator[list[Sighting]]:
+    """What is seen in each shot, without the frames that are mixed with the shot before."""
     for shot in shots:
-        yield [s for s in sightings if shot["start_frame"] <= s.frame_index < shot["end_frame"]]
+        first = shot["start_frame"] + shot["fade_frames"]
+        yield [s for s in sightings if first <= s.frame_index < shot["end_frame"]]
 
 
 def _by_frame(sightings: Sequence[Sighting]) -> Iterator[list[Sighting]]:

@@ -137,11 +137,12 @@ def _clues(track: Row, series: Series, probe: Row, step: float) -> dict[str, flo
     Each sighting stands for ``step`` frames.
     """
     shot = probe["shots"][track["shot"]]
+    clear_frames = shot["end_frame"] - shot["start_frame"] - shot["fade_frames"]
     frames = len(series.frame_index) * step
     return {
         "size": min(1.0, (median_of_known(series.height_px) or 0.0) / probe["height"]),
         "time": min(1.0, frames / probe["frame_count"]),
-        "coverage": min(1.0, frames / (shot["end_frame"] - shot["start_frame"])),
+        "coverage": min(1.0, frames / max(1, clear_frames)),
         "centrality": _centrality(track["box"], probe["width"], probe["height"]),
         "confidence": median_of_known(series.confidence) or 0.0,
         "measured": float(np.mean(series.measured)),
