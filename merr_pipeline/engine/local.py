@@ -69,6 +69,7 @@ class LocalEngine:
             return worker.run(states)
         except BrokenProcessPool:
             worker.close()
+            self._check_stop()  # it was we who killed it
             return self._one_by_one(worker, [state.clip for state in states])
         finally:
             self._free.put(worker)
