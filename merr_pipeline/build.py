@@ -221,11 +221,16 @@ def open_build(request: Request) -> Iterator[Build]:
 def _hold(lock: IO[str], out: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.seek(0)
         raise MerrError(
             f"another build works on {out} (process {lock.read().strip() or 'unknown'}).\n"
             "Wait for it to end, or give another --out."
+        ) from error
+    except OSError as error:
+        raise MerrError(
+            f"--out {out} lies where no file can be locked: {error.strerror}.\n"
+            "Give one on a local disk."
         ) from error
     lock.truncate(0)
     lock.write(str(os.getpid()))

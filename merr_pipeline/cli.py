@@ -1,6 +1,7 @@
 """The ``merr`` command: parses, calls, prints. Whatever it does, a function elsewhere does.
 
-Exit codes: 0 all done, 1 some clips failed (or problems were found), 2 could not run.
+Exit codes: 0 all done, 1 some clips failed or are unfinished (or problems were found), 2 could not
+run, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations

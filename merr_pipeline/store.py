@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merr_pipeline.files import write_atomically
-from merr_pipeline.schema import PASSES_WITH_TIME, ROW_HEAD, Row, Status
+from merr_pipeline.schema import PASSES_WITH_TIME, ROW_HEAD, MerrError, Row, Status
 
 _HEAD = ["input_key", "row_hash", "status", "reason", "detail"]
 _NAME_LENGTH = 32
@@ -99,7 +99,11 @@ class Store:
     def read(
         self, stage: str, entries: Iterable[Entry], columns: Sequence[str] | None = None
     ) -> list[Row]:
-        """The rows of these entries, in their order, as plain dicts; some columns, or all."""
+        """The rows of these entries, in their order, as plain dicts; some columns, or all.
+
+        Raises:
+            MerrError: a part that was whole when it was noted is gone, or cannot be read now.
+        """
         wanted = list(entries)
         places: dict[str, list[int]] = defaultdict(list)
         for entry in wanted:
@@ -107,8 +111,7 @@ class Store:
         names = list(columns) if columns is not None else None
         rows: dict[tuple[str, int], Row] = {}
         for part, numbers in places.items():
-            path = self._folder / stage / part
-            table = pq.read_table(path, columns=names, partitioning=None).take(numbers)
+            table = _read_table(self._folder / stage / part, names).take(numbers)
             for number, row in zip(numbers, table.to_pylist(), strict=True):
                 rows[part, number] = row
         return [rows[entry.part, entry.place] for entry in wanted]
@@ -162,6 +165,16 @@ def _open_part(path: Path) -> pq.ParquetFile | None:
     except (OSError, pa.ArrowException):  # a folder of that name; no Parquet
         pass
     return None
+
+
+def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise MerrError(
+            f"{path} was damaged or taken away while the build ran: {error}\n"
+            "Run it again: it makes its rows anew; all others are kept."
+        ) from error
 
 
 def _part_name(content: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,19 @@ def test_a_second_build_on_one_output_is_told_who_holds_it(tmp_path):
     ):
         pass
     with open_build(request(tmp_path)):  # and free again
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_not_said_to_be_in_use(tmp_path, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with (
+        pytest.raises(MerrError, match="no file can be locked: No locks available"),
+        open_build(request(tmp_path)),
+    ):
         pass
 
 

@@ -243,6 +243,7 @@ def edited(built, tmp_path_factory) -> dict[str, str]:
     return hashes(folder / "out")
 
 
+@pytest.mark.long
 def test_a_template_changed_before_a_worker_starts_stops_the_build_and_the_next_one_is_right(
     built, edited, tmp_path, ready, templates
 ):

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,9 +130,10 @@ def running(clips: Path, out: Path, stop: Stop | None = None) -> Iterator[Run]:
             assert note.exists(), f"it never came to {stop.call}: {output.read_text()}"
         yield run
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for left in run.processes():
+            with suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool], limit_s: float) -> bool:
@@ -267,7 +268,7 @@ def test_a_build_killed_again_and_again_comes_to_the_same_end(first, tmp_path):
             run.end(signal.SIGKILL)
         check_whole(out, first)
 
-    check_rerun(out, first)
+    check_rerun(out, first, build_here)
 
 
 def test_an_old_dataset_stays_until_the_new_one_takes_its_place(rebuild, tmp_path):
@@ -326,3 +327,26 @@ def test_a_command_that_is_killed_alone_takes_its_workers_and_tools_along(first,
         assert run.process.wait(WAIT_S) == -signal.SIGKILL
         assert wait_for(lambda: not run.processes(), GONE_S)
     check_rerun(out, first)
+
+
+ENDLESS = """
+import time
+import pyarrow as pa
+from merr_pipeline.face.tools.program import serve
+serve(lambda request: time.sleep(600), pa.schema({}), "1")
+"""
+
+
+def test_a_tool_program_ends_in_the_middle_of_a_clip_when_its_worker_has_died():
+    tool = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS],
+        cwd=HERE.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with tool:
+        tool.stdout.read(8)  # it is ready
+        tool.stdin.write(b"{}\n")
+        tool.stdin.close()  # as the end of a process closes it
+
+        assert tool.wait(20) == 0

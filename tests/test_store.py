@@ -1,11 +1,12 @@
 import random
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merr_pipeline.schema import ROW_HEAD
+from merr_pipeline.schema import ROW_HEAD, MerrError
 from merr_pipeline.store import Store
 
 SCHEMA = pa.schema([*ROW_HEAD, pa.field("value", pa.float64()), pa.field("jpeg", pa.binary())])
@@ -83,6 +84,32 @@ def test_a_damaged_part_is_told_of_and_its_rows_are_gone(tmp_path, harm):
     assert store.damaged == [bad]
     assert store.find("probe", "bad") is None
     assert read(store, "good")["value"] == 1.5
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda part: part.write_bytes(b"torn")])
+def test_a_part_that_goes_while_the_store_is_open_is_told_of_with_what_to_do(tmp_path, harm):
+    open_store(tmp_path).write("probe", [row("a")])
+    store = open_store(tmp_path)
+    (part,) = tmp_path.glob("probe/part-*")
+    harm(part)
+
+    with pytest.raises(MerrError, match="damaged or taken away while the build ran"):
+        read(store, "a")
+
+
+def test_a_part_made_again_under_the_name_of_the_damaged_one_is_found(tmp_path):
+    store = open_store(tmp_path)
+    store.write("probe", [row("a")])
+    (part,) = tmp_path.glob("probe/part-*")
+    part.write_bytes(b"torn")
+    store.refresh()
+    assert store.find("probe", "a") is None
+
+    store.write("probe", [row("a")])
+    store.refresh()
+
+    assert store.damaged == [part]
+    assert read(store, "a")["value"] == 1.5
 
 
 def test_parts_of_another_schema_are_passed_over(tmp_path):
