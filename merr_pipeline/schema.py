@@ -361,6 +361,8 @@ LABEL = _stage(
     label_source=_text,  # manifest | au_rules | llm_blind | review
     label_confidence=_float,
     label_candidates=pa.list_(CANDIDATE),
+    label_runner_up=_text,  # the second candidate of the AU rules, and
+    label_margin=_float,  # how far its score is behind the first
     open_labels=pa.list_(_text),
 )
 

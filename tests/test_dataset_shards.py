@@ -112,9 +112,10 @@ def test_the_columns_are_those_of_the_contract():
     assert " ".join(CLIPS) == (
         "clip_id media_path other_paths sha256 source_id speaker_id licence split "
         "kind duration_s fps width height frame_count has_sound shots "
-        "label_space label label_source label_confidence label_candidates open_labels "
-        "face_tool au_scale face_count face_coverage main_person face_track head_pose "
-        "action_units au_series "
+        "label_space label label_source label_confidence label_candidates "
+        "label_runner_up label_margin open_labels "
+        "face_tool au_scale face_count face_coverage main_person face_track head_pose gaze "
+        "others action_units au_series "
         "peak_frame_index peak_time_s peak_score peak_verdict peaks peak_frame face_crop "
         "transcript transcript_status transcript_source text_language segments "
         "tone tone_status tone_source prosody "

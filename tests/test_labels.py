@@ -149,6 +149,56 @@ def test_a_wider_margin_can_be_asked_for():
     assert row_of(None, ANGER, overrides=("label.min_margin=0.9",))["label"] is None
 
 
+FEAR = {"AU01": 3.0, "AU02": 3.0, "AU04": 3.0, "AU05": 3.0, "AU20": 3.0}
+
+
+def test_a_label_with_few_records_behind_it_is_suggested_and_never_decided():
+    row = row_of(None, FEAR)
+
+    assert row["label"] is None
+    assert row["label_candidates"][0]["label"] == "fear"
+    assert row["label_candidates"][0]["score"] > 0.8
+
+
+def test_the_runner_up_and_its_distance_are_kept():
+    row = row_of("happy", {**ANGER, "AU15": 1.5})
+    first, second = row["label_candidates"][1:3]
+
+    assert row["label_runner_up"] == second["label"]
+    assert row["label_margin"] == pytest.approx(first["score"] - second["score"])
+    alone = row_of(None, {"AU12": 3.0, "AU06": 3.0})
+    assert [c["label"] for c in alone["label_candidates"]] == ["happy"]
+    assert (alone["label_runner_up"], alone["label_margin"]) == (None, None)
+
+
+def own_rules(tmp_path, old: str, new: str):
+    shipped = Path(__file__).parents[1] / "annotation_templates" / "emotion_rules.yaml"
+    text = shipped.read_text("utf-8")
+    assert old in text
+    (tmp_path / "emotion_rules.yaml").write_text(text.replace(old, new, 1), "utf-8")
+    return load_rules(load_action_units(), tmp_path)
+
+
+def test_the_sets_of_the_released_annotations_can_be_put_in_force(tmp_path):
+    released = own_rules(tmp_path, "use: emfacs", "use: merr")
+    ours = load_rules(load_action_units())
+    frown = {"AU04": SeenUnit(3.0, "moderate")}
+
+    # a lowered brow alone is what most angry and most sad records of MERR list
+    found = released.scores(frown, "intensity_0_5")
+    assert found["sad"] > ours.scores(frown, "intensity_0_5")["sad"]
+    assert found["sad"] > found["angry"] > 0.2
+    assert released.support("doubt") == {"AU25"}
+    assert ours.support("doubt") == frozenset()
+
+
+def test_a_set_that_is_not_there_and_a_label_without_a_line_are_refused(tmp_path):
+    with pytest.raises(MerrError, match="use: ekman is no set of patterns"):
+        own_rules(tmp_path, "use: emfacs", "use: ekman")
+    with pytest.raises(MerrError, match="'bored'"):
+        own_rules(tmp_path, "    disgust:\n      - {aus", "    bored:\n      - {aus")
+
+
 def test_a_still_face_that_is_well_seen_is_neutral():
     row = row_of(None, {"AU25": 1.2, "AU45": 3.0})
 
@@ -202,7 +252,7 @@ def test_one_spelling_may_not_lead_to_two_labels(tmp_path):
 
 def test_rules_that_name_an_unknown_unit_are_refused(tmp_path):
     shipped = Path(__file__).parents[1] / "annotation_templates" / "emotion_rules.yaml"
-    text = shipped.read_text("utf-8").replace("against: [AU04, AU15]", "against: [AU99]")
+    text = shipped.read_text("utf-8").replace("against: [AU04, AU15]", "against: [AU99]", 1)
     (tmp_path / "emotion_rules.yaml").write_text(text, "utf-8")
 
     with pytest.raises(MerrError, match="AU99"):

@@ -21,10 +21,14 @@ _MEASURED: dict[str, Sequence[str]] = {
     "probe": ("kind", "duration_s", "fps", "width", "height", "frame_count", "has_sound", "shots"),
     "face": ("face_tool", "au_scale", "face_count"),
     "moment": (
-        *("main_person", "face_coverage", "face_track", "head_pose", "action_units", "au_series"),
+        *("main_person", "face_coverage", "face_track", "head_pose"),
+        *("gaze", "others", "action_units", "au_series"),
         *("peak_frame_index", "peak_time_s", "peak_score", "peak_verdict", "peaks", *PICTURES),
     ),
-    "label": ("label_space", "label_candidates", "open_labels"),
+    "label": (
+        *("label_space", "label_candidates", "label_runner_up", "label_margin"),
+        "open_labels",
+    ),
     "scene": ("scene_facts",),
     "fine": ("evidence", "cues", "conflicts"),
 }

@@ -97,6 +97,8 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "label_source": _text,
     "label_confidence": _float,
     "label_candidates": pa.list_(CANDIDATE),
+    "label_runner_up": _text,
+    "label_margin": _float,
     "open_labels": pa.list_(_text),
     # face
     "face_tool": _text,
@@ -106,6 +108,8 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "main_person": MOMENT.field("main_person").type,
     "face_track": pa.list_(FACE_TRACK),
     "head_pose": MOMENT.field("head_pose").type,
+    "gaze": MOMENT.field("gaze").type,
+    "others": MOMENT.field("others").type,
     "action_units": MOMENT.field("action_units").type,
     "au_series": AU_SERIES,
     # moment

@@ -44,7 +44,7 @@ class LabelStage(Stage):
         """Label space, rules and the four settings that decide."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="labels",
             template=digest([self._space.sha256, self._rules.sha256, self._rules.table.sha256]),
             settings=self._settings.model_dump(mode="json"),
@@ -69,6 +69,7 @@ class LabelStage(Stage):
             "label_source": None,
             "label_confidence": None,
             "label_candidates": _as_rows(given, from_rules),
+            **_lead(from_rules),
             "open_labels": [written] if written and written != given else [],
         }
         if written and given is None:
@@ -124,7 +125,7 @@ class LabelStage(Stage):
             len(trusted & self._rules.support(name)) >= self._rules.decision.min_active_aus
             and not trusted & self._rules.against(name)
             for name in self._rules.labels
-            if self._space.find(name) == label
+            if self._space.find(name) == label and self._rules.is_founded(name)
         )
 
     def _explain_unknown(self, written: str) -> str:
@@ -145,6 +146,15 @@ def face_is_well_seen(rules: Rules, moment: Row) -> bool:
     """Whether the face was in view long enough, and towards the camera, for rules to decide."""
     covered = (moment["face_coverage"] or 0.0) >= rules.decision.min_face_coverage
     return covered and rules.decision.faces_camera(moment["head_pose"])
+
+
+def _lead(from_rules: Mapping[str, float]) -> Row:
+    """Who comes second by the rules, and how far behind; null where there is none."""
+    (_, first), *others = from_rules.items() or [("", 0.0)]
+    if not others:
+        return {"label_runner_up": None, "label_margin": None}
+    runner_up, second = others[0]
+    return {"label_runner_up": runner_up, "label_margin": first - second}
 
 
 def _as_rows(given: str | None, from_rules: Mapping[str, float]) -> list[Row]:

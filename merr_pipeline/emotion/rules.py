@@ -62,6 +62,7 @@ class Decision(_Entry):
     """What must hold, beside score and margin, for the rules to decide a label."""
 
     min_active_aus: int  # of moderate reliability, and supporting the label
+    min_records: int  # MERR records behind the label
     max_yaw_deg: float
     max_pitch_deg: float
     min_face_coverage: float
@@ -86,15 +87,10 @@ class Pattern(_Entry):
 class LabelRule(_Entry):
     """What goes with one label, and what does not."""
 
-    patterns: tuple[Pattern, ...]
+    records: int | None = None  # of the released MERR annotations; None for a label that is not in
     supported_by: tuple[Code, ...] = ()
     against: tuple[Code, ...] = ()
     arousal: tuple[str, ...] = ()  # low | medium | high
-
-    @property
-    def supporting(self) -> frozenset[str]:
-        """Every Action Unit that may be named in favour of the label."""
-        return frozenset(self.supported_by).union(*(pattern.aus for pattern in self.patterns))
 
 
 class NeutralRule(_Entry):
@@ -111,7 +107,9 @@ class Rules(_Entry):
     scales: dict[str, Ramp]
     weights: Weights
     decision: Decision
+    use: str  # the set of patterns in force
     labels: dict[str, LabelRule]
+    patterns: dict[str, dict[str, tuple[Pattern, ...]]]  # set -> label -> patterns
     neutral: NeutralRule
     table: ActionUnitTable
     sha256: str
@@ -131,7 +129,7 @@ class Rules(_Entry):
 
     def scores(self, seen: Seen, scale: str) -> dict[str, float]:
         """The score of every label that has one over 0, in the order of the file, neutral last."""
-        found = {name: self._label_score(rule, seen, scale) for name, rule in self.labels.items()}
+        found = {name: self._label_score(name, seen, scale) for name in self.labels}
         found[self.neutral.label] = self._neutral_score(seen, scale)
         return {label: score for label, score in found.items() if score > 0}
 
@@ -151,7 +149,8 @@ class Rules(_Entry):
     def support(self, label: str) -> frozenset[str]:
         """Action Units that speak for a label; none for one without a rule."""
         rule = self.labels.get(label)
-        return rule.supporting if rule else frozenset()
+        named = frozenset(rule.supported_by) if rule else frozenset()
+        return named.union(*(pattern.aus for pattern in self._patterns(label)))
 
     def signs(self, label: str, space: LabelSpace) -> frozenset[str]:
         """Action Units that speak for a label of a space, by all rules that lead to it."""
@@ -170,8 +169,17 @@ class Rules(_Entry):
         rule = self.neutral if label == self.neutral.label else self.labels.get(label)
         return frozenset(rule.arousal) if rule else frozenset()
 
-    def _label_score(self, rule: LabelRule, seen: Seen, scale: str) -> float:
-        return max((self._pattern_score(p, seen, scale) for p in rule.patterns), default=0.0)
+    def is_founded(self, label: str) -> bool:
+        """Whether enough records stand behind a label of MERR for the rules to decide it."""
+        records = self.labels[label].records if label in self.labels else None
+        return records is None or records >= self.decision.min_records
+
+    def _patterns(self, label: str) -> tuple[Pattern, ...]:
+        return self.patterns[self.use].get(label, ())
+
+    def _label_score(self, label: str, seen: Seen, scale: str) -> float:
+        found = (self._pattern_score(p, seen, scale) for p in self._patterns(label))
+        return max(found, default=0.0)
 
     def _pattern_score(self, pattern: Pattern, seen: Seen, scale: str) -> float:
         visible = {code: weight for code, weight in pattern.aus.items() if code in seen}
@@ -226,10 +234,22 @@ def load_rules(table: ActionUnitTable, templates: Path | None = None) -> Rules:
     template = load_template(TEMPLATE, templates)
     try:
         rules = Rules.model_validate({**template.data, "table": table, "sha256": template.sha256})
-        for name, rule in rules.labels.items():
-            codes = rule.supporting.union(rule.against, *(p.needs for p in rule.patterns))
-            table.check_codes(codes, f"labels.{name}")
-        table.check_codes(rules.neutral.aus, "neutral.aus")
+        _check(rules)
     except (ValidationError, TypeError, ValueError) as error:
         raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
     return rules
+
+
+def _check(rules: Rules) -> None:
+    if rules.use not in rules.patterns:
+        raise ValueError(f"use: {rules.use} is no set of patterns; there is {list(rules.patterns)}")
+    check = rules.table.check_codes
+    check(rules.neutral.aus, "neutral.aus")
+    for name, rule in rules.labels.items():
+        check({*rule.supported_by, *rule.against}, f"labels.{name}")
+    for set_name, patterns in rules.patterns.items():
+        if unknown := set(patterns) - set(rules.labels):
+            raise ValueError(f"patterns.{set_name}: {sorted(unknown)} are not in labels")
+        for label, listed in patterns.items():
+            for pattern in listed:
+                check({*pattern.aus, *pattern.needs}, f"patterns.{set_name}.{label}")
