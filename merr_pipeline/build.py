@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import Inputs, read_inputs
@@ -28,6 +28,7 @@ from merr_pipeline.dataset.texts import check_templates
 from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.files import write_atomically
+from merr_pipeline.history import asked
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages, open_pipeline
 from merr_pipeline.request import Request
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Refusal, Status
@@ -101,6 +102,8 @@ class Build:
             started=self._started.isoformat(timespec="seconds"),
             seconds=round((datetime.now(UTC) - self._started).total_seconds(), 1),
             profile=self.settings.profile,
+            asked=asked(self.request),
+            settings=self.settings.model_dump(mode="json"),
             inputs=self.inputs.file_count,
             clips=len(self.inputs.clips),
             worked_on=len(self.pending),
@@ -129,6 +132,8 @@ class Summary:
     started: str
     seconds: float
     profile: str
+    asked: dict[str, Any]  # as `history` reads it again
+    settings: dict[str, Any]  # that were in force, from wherever
     inputs: int  # files found or listed, further copies of the same bytes included
     clips: int
     worked_on: int  # clips that had something pending when the run began

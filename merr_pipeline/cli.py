@@ -129,6 +129,22 @@ def validate(
 
 
 @app.command()
+def explain(
+    out: Annotated[Path, typer.Argument(help="Output folder of a build.")],
+    clip: Annotated[str, typer.Argument(help="A clip_id of it.")],
+    to: Annotated[Path | None, typer.Option(help="Picture to write: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Draw one clip: faces, Action Units, sound, and why this moment was chosen."""
+    from merr_pipeline.explain.picture import draw
+    from merr_pipeline.explain.story import read_story
+
+    story = read_story(out, clip)
+    path = to or out / "explain" / f"{clip}.png"
+    draw(story, path)
+    console.print(f"{path}", highlight=False, markup=False)
+
+
+@app.command()
 def doctor(
     profile: Profile = "embedded",
     overrides: Overrides = None,

@@ -20,12 +20,19 @@ def usable_frames(series: Series, edge_frames: int, active_at: float, rules: Pea
     lies in one shot, so that these hold the neighbours of cuts), not in or beside a blink, not on a
     face turned far away.
     """
-    position = np.arange(len(series.time_s))
-    inside_track = (position >= edge_frames) & (position < len(position) - edge_frames)
-    turned_away = series.turn_deg > rules.max_turn_deg  # a null pose turns nothing away
-    blinks = blink_frames(series, active_at, rules)
-    usable: Mask = series.measured & inside_track & ~turned_away & ~blinks
+    usable: Mask = ~np.any(list(gates(series, edge_frames, active_at, rules).values()), axis=0)
     return usable
+
+
+def gates(series: Series, edge_frames: int, active_at: float, rules: PeakRules) -> dict[str, Mask]:
+    """(frames,) By reason, where no peak may lie."""
+    position = np.arange(len(series.time_s))
+    return {
+        "not measured": ~series.measured,
+        "edge of the track": (position < edge_frames) | (position >= len(position) - edge_frames),
+        "turned away": series.turn_deg > rules.max_turn_deg,  # a null pose turns nothing away
+        "blink": blink_frames(series, active_at, rules),
+    }
 
 
 def blink_frames(series: Series, active_at: float, rules: PeakRules) -> Mask:

@@ -40,6 +40,7 @@ class Moment:
     main: Peak  # the frame to show, also when its verdict is none
     peaks: tuple[Peak, ...]  # those that are clear or weak, in order of time
     sustained: tuple[str, ...]  # Action Units held through the track
+    strength: Floats  # (frames,) robust z of the score; NaN where no peak may lie
 
 
 def find_moment(
@@ -73,8 +74,7 @@ def find_moment(
     width_s = 0.0 if by_paper else settings.smoothing_s
 
     def strength_of(weights: Mapping[str, Floats]) -> Floats:
-        score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
-        return strengths(score, rules.least_spread[scale])
+        return strength_series(series, weights, mask, width_s, rules.least_spread[scale])
 
     weights = weights_of(settings.rule, series, active_at, table, rules)
     by_frame = {au: np.full(len(talks), weight) for au, weight in weights.items()}
@@ -100,7 +100,15 @@ def find_moment(
         main = _peak_at(first_highest(level), strength, "weak")
     else:
         main = _peak_at(best_seen(series, usable), strength, "none")
-    return Moment(main, tuple(peaks), held)
+    return Moment(main, tuple(peaks), held, strength)
+
+
+def strength_series(
+    series: Series, weights: Mapping[str, Floats], mask: Mask, width_s: float, least_spread: float
+) -> Floats:
+    """(frames,) How far the weighted sum stands out in each frame of the mask; NaN elsewhere."""
+    score = moving_average(series.time_s, weighted_sum(series, weights), mask, width_s)
+    return strengths(score, least_spread)
 
 
 def weights_of(

@@ -1,0 +1,1 @@
+"""One clip in one picture: what was seen, when, and why this moment was chosen."""

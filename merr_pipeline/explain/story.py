@@ -1,0 +1,106 @@
+"""What is to be told of one clip: its rows, and the peak search done again under three rules."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from merr_pipeline.clips.hashes import HashMemory
+from merr_pipeline.clips.manifest import read_inputs
+from merr_pipeline.clips.tables import read_columns
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.history import last_run
+from merr_pipeline.moment.peaks import Moment, find_moment
+from merr_pipeline.moment.rules import load_moment_rules
+from merr_pipeline.moment.series import Floats, Mask, Series, series_of
+from merr_pipeline.moment.speaking import may_talk
+from merr_pipeline.moment.why import Passed, passed_over
+from merr_pipeline.pipeline import Pipeline, build_stages
+from merr_pipeline.schema import STAGE_SCHEMAS, Clip, MerrError, Row
+from merr_pipeline.settings import Settings
+from merr_pipeline.stage import is_ok
+
+RULES = ("emotion_aus", "paper", "all_aus")
+"""The settings of ``moment.rule``; the first is ours."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The peak search under one rule."""
+
+    rule: str
+    moment: Moment
+    passed: Sequence[Passed]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that the picture shows."""
+
+    clip: Clip
+    rows: dict[str, Row]
+    series: Series | None  # of the main person; None where no face was chosen
+    talks: Mask | None  # where speech may move the mouth
+    found: Sequence[Found]
+
+    def times_s(self, positions: Sequence[int]) -> Floats:
+        """When frames of the track are."""
+        assert self.series is not None
+        return self.series.time_s[list(positions)]
+
+
+def read_story(out: Path, clip_id: str) -> Story:
+    """Read what the last build of a folder knows of a clip.
+
+    Raises:
+        MerrError: there is no build, or it has no such clip, or the clip was not worked on.
+    """
+    request, settings = last_run(out)
+    columns = read_columns(request.mapping, request.preset, settings.templates)
+    hashes = HashMemory(out / "cache" / "hashes.json")
+    inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+    clip = _find(clip_id, inputs.clips)
+    pipeline = Pipeline(build_stages(settings), out)
+    pipeline.store.refresh()
+    columns_of = {name: schema.names for name, schema in STAGE_SCHEMAS.items()}
+    [rows] = pipeline.rows([pipeline.settled(clip)], columns_of)
+    if not is_ok(rows, "probe"):
+        reason = rows.get("probe", {}).get("reason") or "it was not worked on yet"
+        raise MerrError(f"{clip_id} has nothing to show: {reason}.")
+    return _story(clip, rows, settings)
+
+
+def _find(clip_id: str, clips: Sequence[Clip]) -> Clip:
+    known = {str(clip.clip_id): clip for clip in clips}
+    if clip_id not in known:
+        near = difflib.get_close_matches(clip_id, known, n=3, cutoff=0.0)
+        raise MerrError(f"{clip_id} is no clip of this build. Near to it: {', '.join(near)}.")
+    return known[clip_id]
+
+
+def _story(clip: Clip, rows: dict[str, Row], settings: Settings) -> Story:
+    if not is_ok(rows, "moment"):
+        return Story(clip, rows, None, None, ())
+    number = rows["moment"]["main_person"]["track"]
+    track = next(track for track in rows["face"]["tracks"] if track["track"] == number)
+    series, rules = series_of(track), load_moment_rules(settings.templates)
+    talks = may_talk(series.time_s, rows["voice"], rules.speaking.margin_s)
+    table, scale = load_action_units(settings.templates), rows["face"]["au_scale"]
+    found = []
+    for rule in RULES:
+        under = settings.moment.model_copy(update={"rule": rule})
+        moment = find_moment(series, scale, table, rules.peak, under, talks)
+        passed = passed_over(series, moment, scale, table, rules.peak, under, talks)
+        found.append(Found(rule, moment, passed))
+    return Story(clip, rows, series, talks, found)
+
+
+def mouth_of(story: Story) -> Floats:
+    """(frames,) How far the main person's mouth is open; NaN where not seen."""
+    number = story.rows["moment"]["main_person"]["track"]
+    track = next(track for track in story.rows["face"]["tracks"] if track["track"] == number)
+    return np.array([np.nan if v is None else v for v in track["mouth_open"]], dtype=np.float64)
