@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from merr_pipeline.schema import MerrError
 
 _PACKAGE = Path(__file__).parent
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was compiled
 
 
 def shipped_folder() -> Path:
@@ -47,7 +48,7 @@ class Template:
     @property
     def data(self) -> Any:
         """The YAML of the file, parsed anew at each call so that no caller changes another's."""
-        return yaml.safe_load(self.text)
+        return yaml.load(self.text, _LOADER)
 
 
 def check_folder(folder: Path) -> None:
@@ -99,7 +100,7 @@ def _read(path: Path, name: str) -> Template:
     template = Template(name, raw.decode("utf-8"), hashlib.sha256(raw).hexdigest())
     if path.suffix in {".yaml", ".yml"}:
         try:
-            yaml.safe_load(template.text)
+            yaml.load(template.text, _LOADER)
         except yaml.YAMLError as error:
             raise MerrError(f"template {path} is not valid YAML: {error}") from error
     return template

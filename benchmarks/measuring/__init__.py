@@ -1,0 +1,1 @@
+"""What the benchmarks measure with; `make bench` runs the scripts beside this folder."""
