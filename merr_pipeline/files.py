@@ -1,12 +1,15 @@
-"""The one way to write a file: whole, or not at all."""
+"""The one way to write a file: whole, or not at all; and to read one that others put there."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 
@@ -32,6 +35,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that no reader ever sees half of it."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open for reading what a user has put there; never waits, as opening a pipe would.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe, a socket, a device.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>

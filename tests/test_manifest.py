@@ -203,7 +203,7 @@ def test_a_path_that_no_file_can_have_costs_its_row_alone(tmp_path):
 
     assert ids(inputs) == ["good"]
     assert refused(inputs) == {
-        "dot": Reason.NOT_FOUND,
+        "dot": Reason.NOT_MEDIA,
         "root": Reason.OUTSIDE_ROOT,
         "long": Reason.BAD_PATH,
     }

@@ -418,10 +418,11 @@ def test_a_folder_that_is_gone_has_no_sidecars(tmp_path):
     assert names(tmp_path / "gone" / "a.mp4") == []
 
 
-def test_a_sidecar_that_may_not_be_read_is_a_clear_error(tmp_path):
-    (tmp_path / "a.srt").mkdir()
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_a_sidecar_that_is_no_file_is_a_clear_error(tmp_path, make):
+    make(tmp_path / "a.srt")
 
-    with pytest.raises(BadSidecarError, match="Is a directory"):
+    with pytest.raises(BadSidecarError, match="not a regular file"):
         read_sidecar(Sidecar(tmp_path / "a.srt", None))
     assert Sidecar(tmp_path / "a.srt", None).sha256() is None
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from merr_pipeline.files import write_atomically
+from merr_pipeline.files import open_regular, write_atomically
 from merr_pipeline.schema import Clip, Stamp
 
 
@@ -79,5 +79,5 @@ def _load(file: Path) -> dict[str, list[int | str]]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

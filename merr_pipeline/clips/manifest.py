@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from merr_pipeline.clips.hashes import HashMemory, stamp_of
-from merr_pipeline.clips.tables import COLUMNS, Columns, ManifestError, read_rows
-from merr_pipeline.schema import SPLITS, Clip, ClipId, Reason, Refusal
+from merr_pipeline.clips.hashes import HashMemory
+from merr_pipeline.clips.opening import FACTS, open_row, plain, refuse
+from merr_pipeline.clips.tables import Columns, ManifestError, read_rows
+from merr_pipeline.schema import Clip, ClipId, Reason, Refusal
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"}
     | {".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"}
 )
 STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-FACTS = tuple(name for name in COLUMNS if name not in {"clip_id", "path"})
-SPLIT_NAMES = {name: name for name in SPLITS} | {"val": "validation", "dev": "validation"}
 
 
 @dataclass(frozen=True)
@@ -60,38 +59,59 @@ def read_inputs(
     Raises:
         ManifestError: no such folder, a table that cannot be read, or nothing in it.
     """
-    if not root.is_dir():
-        raise ManifestError(f"{root} is not a folder. Give the folder that holds the clips.")
+    _check_root(root)
     root = Path(os.path.abspath(root))  # noqa: PTH100 - also resolves '..', unlike absolute()
-    media = find_media(root)
+    media, closed = look_through(root)
+    refusals = [] if manifest else closed  # of a table, only what it lists counts
     if manifest:
         listed, unused = read_rows(manifest, columns or Columns())
         rows = _fill_paths(listed, media)
-        notes = _notes_on_table(unused, rows, media)
+        notes = _notes_on_table(unused, rows, media, closed)
     else:
         rows = [{"clip_id": name, "path": path} for path, name in name_clips(media).items()]
         notes = _notes_on_folder(root)
-    if not rows:
+    if not rows and not refusals:
         raise ManifestError(
             f"no clips in {manifest or root}. Known suffixes, in any case: "
             f"{' '.join(sorted(VIDEO_SUFFIXES | STILL_SUFFIXES))}"
         )
-    clips, refusals = _open_rows(root, rows, hashes or HashMemory())
+    clips, refused = _open_rows(root, rows, hashes or HashMemory())
     merged, conflicts = _merge_same_bytes(clips)
+    notes += _notes_on_names(clips)
+    refusals = sorted([*refusals, *refused, *conflicts], key=lambda item: item.clip_id)
     return Inputs(
         clips=tuple(sorted(merged, key=lambda clip: clip.clip_id)),
-        refusals=tuple(sorted([*refusals, *conflicts], key=lambda item: item.clip_id)),
+        refusals=tuple(refusals),
         notes=tuple(notes),
     )
 
 
-def _notes_on_table(unused: list[str], rows: list[dict[str, Any]], media: list[str]) -> list[str]:
+def _check_root(root: Path) -> None:
+    try:
+        with os.scandir(root):
+            return
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ManifestError(
+            f"{root} is not a folder. Give the folder that holds the clips."
+        ) from error
+    except OSError as error:
+        raise ManifestError(f"the folder {root} cannot be read: {error.strerror}.") from error
+
+
+def _notes_on_table(
+    unused: list[str], rows: list[dict[str, Any]], media: list[str], closed: list[Refusal]
+) -> list[str]:
     listed = {os.path.normpath(row["path"]) for row in rows if row.get("path")}
     beside = [path for path in media if path not in listed]
     notes = [f"columns that nothing reads: {', '.join(unused)} (see --map)"] if unused else []
     if beside:
         notes.append(f"{len(beside)} media files in the folder are not in the manifest")
-    return notes
+    return [*notes, *(f"{folder.media_path}: {folder.detail}" for folder in closed)]
+
+
+def _notes_on_names(clips: list[Clip]) -> list[str]:
+    further = len(clips) - len({clip.media_path for clip in clips})
+    return [f"{further} rows give a file another clip_id; a file is one clip"] if further else []
 
 
 def _notes_on_folder(root: Path) -> list[str]:
@@ -101,9 +121,15 @@ def _notes_on_folder(root: Path) -> list[str]:
 
 def find_media(root: Path) -> list[str]:
     """Media files under ``root`` as sorted relative paths; linked folders are entered once."""
+    return look_through(root)[0]
+
+
+def look_through(root: Path) -> tuple[list[str], list[Refusal]]:
+    """As `find_media`, and the folders that cannot be read: nobody knows what is in them."""
     found: list[str] = []
     entered: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    closed: list[OSError] = []
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=closed.append):
         real = os.path.realpath(folder)
         if real in entered:  # a loop of links
             subfolders.clear()
@@ -114,7 +140,13 @@ def find_media(root: Path) -> list[str]:
             suffix = PurePosixPath(name).suffix.lower()
             if suffix in VIDEO_SUFFIXES | STILL_SUFFIXES and not name.startswith("."):
                 found.append(Path(folder, name).relative_to(root).as_posix())
-    return sorted(found)
+    return sorted(found), [_closed_folder(root, error) for error in closed]
+
+
+def _closed_folder(root: Path, error: OSError) -> Refusal:
+    place = plain(Path(error.filename).relative_to(root).as_posix())
+    detail = f"the folder cannot be read: {error.strerror}; clips in it are missed"
+    return Refusal(ClipId(place), place, Reason.UNREADABLE, detail)
 
 
 def name_clips(paths: Iterable[str]) -> dict[str, ClipId]:
@@ -169,14 +201,14 @@ def _open_rows(
     clips: dict[str, Clip] = {}
     refusals: list[Refusal] = []
     for number, row in enumerate(rows, start=1):
-        opened = _open_row(root, row, number, hashes)
+        opened = open_row(root, row, number, hashes)
         if isinstance(opened, Refusal):
             refusals.append(opened)
         elif opened.clip_id not in clips:
             clips[opened.clip_id] = opened
         elif clips[opened.clip_id] != opened:
             refusals.append(
-                _refuse(
+                refuse(
                     row,
                     number,
                     Reason.DUPLICATE_CONFLICT,
@@ -185,57 +217,6 @@ def _open_rows(
                 )
             )
     return list(clips.values()), refusals
-
-
-def _open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) -> Clip | Refusal:
-    if row.get("path") is None:
-        return _refuse(row, number, Reason.NOT_FOUND, _why_no_path(row))
-    split = SPLIT_NAMES.get(str(row.get("split", "train")).lower())
-    if split is None:
-        detail = f"split {row['split']!r} is none of {', '.join(SPLITS)}"
-        return _refuse(row, number, Reason.UNKNOWN_SPLIT, detail)
-    try:
-        path, media_path = _inside(root, row["path"])
-        if media_path is None:
-            return _refuse(row, number, Reason.OUTSIDE_ROOT, "the path leaves the input folder")
-        media_path.encode()
-        if not path.is_file():
-            return _refuse(row, number, Reason.NOT_FOUND, "there is no file at this path")
-        stamp = stamp_of(path)  # first: a change while it is hashed must show
-        sha256 = hashes.sha256(path, media_path)
-    except FileNotFoundError:  # it went away just now
-        return _refuse(row, number, Reason.NOT_FOUND, "there is no file at this path")
-    except PermissionError as error:
-        return _refuse(row, number, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
-    except (OSError, ValueError) as error:  # too long, a null character, not UTF-8
-        return _refuse(row, number, Reason.BAD_PATH, _plain(str(error)))
-    facts: dict[str, Any] = {name: row.get(name) for name in FACTS}
-    if facts["split"] is not None:
-        facts["split"] = split
-    return Clip(ClipId(row["clip_id"]), path, media_path, sha256, stamp=stamp, **facts)
-
-
-def _inside(root: Path, given: str) -> tuple[Path, str | None]:
-    """The absolute path, and its place under the root (None when it is not under it)."""
-    path = Path(os.path.normpath(root / given))
-    return path, path.relative_to(root).as_posix() if path.is_relative_to(root) else None
-
-
-def _why_no_path(row: Mapping[str, Any]) -> str:
-    matches = row.get("matches")
-    if matches:
-        return f"{len(matches)} files have this stem ({', '.join(matches[:3])}); give a path column"
-    return "no media file under the input folder has this stem"
-
-
-def _refuse(row: Mapping[str, Any], number: int, reason: Reason, detail: str) -> Refusal:
-    name = _plain(str(row.get("clip_id") or row.get("path") or f"row {number}"))
-    return Refusal(ClipId(name), _plain(str(row.get("path") or "")), reason, detail)
-
-
-def _plain(text: str) -> str:
-    """Text that can be written: what is no character is shown by its code."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _merge_same_bytes(clips: list[Clip]) -> tuple[list[Clip], list[Refusal]]:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from merr_pipeline.encodings import decode
+from merr_pipeline.files import open_regular
 from merr_pipeline.speech.subtitle_text import Cue, cues_of
 
 KINDS = (".srt", ".vtt", ".ass", ".ssa", ".txt")  # of two that serve, the earlier is taken
@@ -39,9 +40,10 @@ class Sidecar:
         return "".join([f".{self.language}" if self.language else "", self.path.suffix])
 
     def sha256(self) -> str | None:
-        """Of its bytes; None if it may not be read."""
+        """Of its bytes; None if it cannot be read."""
         try:
-            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+            with open_regular(self.path) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return None
 
@@ -137,11 +139,12 @@ def read_sidecar(sidecar: Sidecar) -> Subtitles:
     """Read one sidecar.
 
     Raises:
-        BadSidecarError: it may not be read, is no text in a known encoding, or has text and not one
+        BadSidecarError: it cannot be read, is no text in a known encoding, or has text and not one
             readable cue.
     """
     try:
-        raw = sidecar.path.read_bytes()
+        with open_regular(sidecar.path) as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadSidecarError(str(error.strerror)) from error
     return parse(raw, sidecar.path.suffix.lower())
