@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from merr_pipeline.clips.manifest import find_media
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,9 +22,8 @@ def manifest_of(clips: Path) -> Path | None:
 
 def find_clips(clips: Path) -> list[Path]:
     """The clips that `write_copy` can copy, smallest first."""
-    found = (clips / name for name in find_media(clips))
-    fit = (path for path in found if path.suffix.lower() in {".mp4", ".mov", ".m4v"})
-    return sorted(fit, key=lambda path: path.stat().st_size)
+    fit = (path for path in clips.rglob("*.*") if path.suffix.lower() in {".mp4", ".mov", ".m4v"})
+    return sorted(fit, key=lambda path: (path.stat().st_size, path.name))
 
 
 def write_copy(clip: Path, copy: Path, number: int) -> None:
