@@ -214,6 +214,29 @@ def test_what_is_no_media_file_is_refused_with_its_reason(tmp_path, read, name, 
     assert why_not(read, tmp_path / name) == (Status.FAILED, reason)
 
 
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (bytes(5000), "nothing but zeros; a copy or download was not finished"),
+        (b"\0\0\0\x1cftypisom" + bytes(50), "its index (moov) is missing or cut off"),
+        (b"#EXTM3U\nother.mp4\n", "a playlist; give the files that it names"),
+        (b'<?xml version="1.0"?>\n<MPD type="static">', "a playlist"),
+        (b"\n<!DOCTYPE html><title>404</title>", "a web page; a download went wrong"),
+        ("404: 找不到".encode("gb18030"), "text"),
+        (b"words, " * 9000 + "\n…".encode()[:-1], "text"),  # cut off within a character
+        (bytes(range(256)), "no container that is read here"),
+    ],
+)
+def test_what_no_demuxer_takes_is_told_by_its_first_bytes(tmp_path, head, what):
+    (tmp_path / "clip.mp4").write_bytes(head)
+
+    with pytest.raises(NotOk) as refused:
+        all_frames(tmp_path / "clip.mp4")
+
+    assert refused.value.reason == Reason.NOT_MEDIA
+    assert refused.value.detail.startswith(what)
+
+
 def test_missing_files_folders_and_pipes_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
 

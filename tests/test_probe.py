@@ -236,9 +236,9 @@ def test_pixels_that_are_not_square_are_marked(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason", "detail"),
     [
-        ({"max_duration_s": 0.5}, "too_long", "1.0 s"),
-        ({"min_side_px": 97}, "too_small", "128 x 96"),
-        ({"max_pixels": 128 * 96 - 1}, "too_large", "128 x 96"),
+        ({"max_duration_s": 0.5}, "too_long", "0.961 s or more; probe.max_duration_s is 0.5"),
+        ({"min_side_px": 97}, "too_small", "128 x 96; probe.min_side_px is 97"),
+        ({"max_pixels": 128 * 96 - 1}, "too_large", "128 x 96; probe.max_pixels is 12287"),
         ({"max_duration_s": 1.0, "min_side_px": 96, "max_pixels": 128 * 96}, None, None),
     ],
 )

@@ -40,7 +40,9 @@ def open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) -
         impossible = error.errno == errno.ENAMETOOLONG
         reason = Reason.BAD_PATH if impossible else Reason.UNREADABLE
         return refuse(row, number, reason, f"the file cannot be read: {error.strerror}")
-    except ValueError as error:  # a null character, not UTF-8
+    except UnicodeEncodeError:
+        return refuse(row, number, Reason.BAD_PATH, "the name is not UTF-8; rename it")
+    except ValueError as error:  # a null character
         return refuse(row, number, Reason.BAD_PATH, plain(str(error)))
     facts: dict[str, Any] = {name: row.get(name) for name in FACTS}
     if facts["split"] is not None:

@@ -43,7 +43,7 @@ class ProbeStage(Stage):
         """Decoder and picture library by version; all thresholds."""
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool="pyav",
             tool_version=f"{av.__version__}, opencv {cv2.__version__}, numpy {np.__version__}",
             settings=self.settings.model_dump(mode="json"),
@@ -87,13 +87,16 @@ class ProbeStage(Stage):
         if not width or not height:
             return  # not in the header; seen at the first frame
         if width * height > settings.max_pixels:
-            raise skip(Reason.TOO_LARGE, f"{width} x {height}")
+            most = f"probe.max_pixels is {settings.max_pixels}"
+            raise skip(Reason.TOO_LARGE, f"{width} x {height}; {most}")
         if min(width, height) < settings.min_side_px:
-            raise skip(Reason.TOO_SMALL, f"{width} x {height}")
+            least = f"probe.min_side_px is {settings.min_side_px}"
+            raise skip(Reason.TOO_SMALL, f"{width} x {height}; {least}")
 
     def _refuse_length(self, seconds: float) -> None:
         if round(seconds, 3) > self.settings.max_duration_s:
-            raise skip(Reason.TOO_LONG, f"{seconds:.1f} s")
+            most = f"probe.max_duration_s is {self.settings.max_duration_s:g}"
+            raise skip(Reason.TOO_LONG, f"{round(seconds, 3)} s or more; {most}")
 
     def _watch(self, frames: Frames) -> Watched:
         """Decode all of it, keeping of each frame its time and a small picture."""

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import av
 from av.error import FFmpegError
 
+from merr_pipeline.media.unknown import HEAD_BYTES, guess_what
 from merr_pipeline.schema import Reason
 from merr_pipeline.stage import fail
 
@@ -84,7 +85,9 @@ def _open_container(file: BinaryIO) -> Any:
             metadata_errors="replace",
         )
     except FFmpegError as error:
-        raise fail(Reason.NOT_MEDIA, str(error.strerror)) from error
+        file.seek(0)
+        what = guess_what(file.read(HEAD_BYTES))
+        raise fail(Reason.NOT_MEDIA, f"{what} ({error.strerror})") from error
 
 
 @dataclass
