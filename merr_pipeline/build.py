@@ -32,7 +32,7 @@ from merr_pipeline.history import asked
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages, open_pipeline
 from merr_pipeline.request import Request
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Refusal, Status
-from merr_pipeline.settings import Settings, load_settings
+from merr_pipeline.settings import Settings, load_settings, with_places
 from merr_pipeline.templates import check_folder
 
 EXIT_DONE, EXIT_SOME_FAILED = 0, 1
@@ -203,7 +203,7 @@ def open_build(request: Request) -> Iterator[Build]:
     Raises:
         MerrError: anything that keeps the build from starting; it says what to do.
     """
-    settings = load_settings(request.profile, request.overrides)
+    settings = with_places(load_settings(request.profile, request.overrides), request.out)
     if settings.templates is not None:
         check_folder(settings.templates)
     check_templates(settings)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from merr_pipeline.face.tools.environment import installed_version
+from merr_pipeline.face.tools.openface_program import find_binary, find_image, find_program
 from merr_pipeline.schema import MerrError
-from merr_pipeline.settings import Settings
+from merr_pipeline.settings import OpenFaceSettings, Settings
+
+OPENFACE_FROM = (
+    "--set face.openface.csv_dir=FOLDER for CSVs already made, or put OpenFace's FeatureExtraction "
+    "on PATH, or --set face.openface.binary=ITS_PATH, or docker pull algebr/openface and "
+    "--set face.openface.docker_image=algebr/openface; it is for non-commercial research"
+)
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,30 @@ def _facemesh(settings: Settings) -> Need:
 
 
 def _openface(settings: Settings) -> Need:
-    folder: Path | None = settings.face.openface.csv_dir
-    found = None
-    if folder is not None and folder.is_dir():
-        found = f"{sum(1 for _ in folder.glob('*.csv'))} files"
+    """What there is of OpenFace, in the order in which it is used; one of the three will do."""
+    own = settings.face.openface
+    found = []
+    if own.csv_dir is not None and own.csv_dir.is_dir():
+        found.append(f"{sum(1 for _ in own.csv_dir.rglob('*.csv'))} CSVs already made")
+    found += [f"{p} ({p.version})" for p in (find_binary(own), find_image(own)) if p is not None]
+    wrong = _wrong_place(own)
     return Need(
-        "OpenFace CSVs",
-        found,
+        "face tool openface",
+        None if wrong or not found else "; ".join(found),
         settings.face.tool == "openface",
-        f"{folder} is not a folder" if folder else "--set face.openface.csv_dir=FOLDER",
+        wrong or OPENFACE_FROM,
     )
+
+
+def _wrong_place(own: OpenFaceSettings) -> str | None:
+    """A place that is named and is not there is a slip, whatever else is at hand."""
+    if own.csv_dir is not None and not own.csv_dir.is_dir():
+        return f"face.openface.csv_dir: {own.csv_dir} is not a folder"
+    if own.binary is not None and find_binary(own) is None:
+        return f"face.openface.binary: {own.binary} is not a program that can be run"
+    if own.docker_image is not None and find_program(own) is None and own.csv_dir is None:
+        return (
+            f"face.openface.docker_image: docker does not answer, or has no {own.docker_image}; "
+            f"try docker pull {own.docker_image}"
+        )
+    return None

@@ -109,11 +109,33 @@ class FacemeshSettings(Section):
 
 
 class OpenFaceSettings(Section):
-    """OpenFace in its form of CSVs already made (``face.openface``)."""
+    """OpenFace (``face.openface``): CSVs already made, else its program, else a docker image."""
 
     csv_dir: Path | None = Field(
         None,
-        description="Folder with <clip_id>.csv; <stem>.csv will do for clips in no subfolder.",
+        description="Folder with CSVs already made, <clip_id>.csv; <stem>.csv will do for clips in "
+        "no subfolder. A clip that has one is not run through OpenFace.",
+    )
+    binary: Path | None = Field(
+        None,
+        description="OpenFace's FeatureExtraction, a path or a name on PATH; null looks for "
+        "FeatureExtraction on PATH.",
+    )
+    docker_image: str | None = Field(
+        None,
+        description="Image with OpenFace that docker has here, for instance algebr/openface; used "
+        "where there is no binary. Nothing is pulled.",
+    )
+    docker_program: str = Field(
+        "/home/openface-build/build/bin/FeatureExtraction",
+        description="Where FeatureExtraction lies in the image; this is its place in "
+        "algebr/openface.",
+    )
+    memory_mb: int = Field(4096, ge=64, description="Memory one OpenFace may take; it needs 600.")
+    keep_dir: Path | None = Field(
+        None,
+        description="Folder that keeps what OpenFace wrote, so that it never sees a clip twice; "
+        "null is cache/openface in the output folder.",
     )
     min_confidence: float = Field(0.8, ge=0, le=1, description="Rows below it are not seen.")
 
@@ -236,6 +258,16 @@ class Settings(Section):
     fine: FineSettings = FineSettings()
     dataset: DatasetSettings = DatasetSettings()
     engine: EngineSettings = EngineSettings()
+
+
+def with_places(settings: Settings, out: Path) -> Settings:
+    """The same settings, with places in the output folder where they name none."""
+    openface = settings.face.openface
+    if openface.keep_dir is not None:
+        return settings
+    kept = openface.model_copy(update={"keep_dir": out / "cache" / "openface"})
+    face = settings.face.model_copy(update={"openface": kept})
+    return settings.model_copy(update={"face": face})
 
 
 def profile_names() -> list[str]:

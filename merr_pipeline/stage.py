@@ -198,7 +198,12 @@ def describe(error: BaseException) -> str:
     if ours:
         module = ours[-1].filename.rpartition("merr_pipeline/")[2]
         place = f" at {module}:{ours[-1].lineno}"
-    return f"{type(error).__name__}: {_FOLDERS.sub('', str(error))}{place}"
+    return f"{type(error).__name__}: {without_folders(str(error))}{place}"
+
+
+def without_folders(text: str) -> str:
+    """A message with the names of files and without the folders they lie in."""
+    return _FOLDERS.sub("", text)
 
 
 def rounded(value: Any, digits: int = 3) -> Any:

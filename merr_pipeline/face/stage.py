@@ -9,7 +9,7 @@ from typing import Any
 from merr_pipeline.emotion.facs import ToolSupport, load_action_units
 from merr_pipeline.face.tools.contract import FaceTool
 from merr_pipeline.face.tools.facemesh import Facemesh
-from merr_pipeline.face.tools.openface import OpenFaceCsvs
+from merr_pipeline.face.tools.openface import OpenFace
 from merr_pipeline.schema import FACE, Clip, Row
 from merr_pipeline.settings import FaceSettings, Settings
 from merr_pipeline.stage import Identity, NotOk, Stage, Work, digest, each
@@ -81,4 +81,4 @@ def open_tool(settings: FaceSettings, support: ToolSupport, templates: Path | No
         case "facemesh":
             return Facemesh(settings.facemesh, settings.timeout_s, support, templates)
         case "openface":
-            return OpenFaceCsvs(settings.openface, support)
+            return OpenFace(settings.openface, settings.timeout_s, support)

@@ -1,52 +1,62 @@
-"""The ``openface`` tool in its form of CSVs already made.
-
-OpenFace follows one face, the widest, and jumps to another person without a word; so its rows are
-cut at shots and wherever the face in its place is suddenly another one.
-"""
+"""The ``openface`` tool: CSVs already made where there are some, else OpenFace, run by us."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from merr_pipeline.emotion.facs import ToolSupport
-from merr_pipeline.face.pose import Array, HeadPose, from_openface, head_pose
 from merr_pipeline.face.tools.contract import Making
 from merr_pipeline.face.tools.openface_csv import BadCsv, OpenFaceRows, parse_openface
-from merr_pipeline.face.tracks import Box, Looks, Sighting, Track, build_tracks, track_row
+from merr_pipeline.face.tools.openface_kept import KeptCsvs
+from merr_pipeline.face.tools.openface_program import Program, find_program
+from merr_pipeline.face.tools.openface_rows import face_row
+from merr_pipeline.face.tools.openface_run import run_openface
 from merr_pipeline.schema import Clip, Reason, Row
 from merr_pipeline.settings import OpenFaceSettings
-from merr_pipeline.stage import fail, skip
+from merr_pipeline.stage import NotOk, fail
 
 MAX_ROWS_APART = 1  # OpenFace now and then drops the last frame
 
 
-class OpenFaceCsvs:
-    """Reads the CSV of each clip, and turns its rows into tracks."""
+class OpenFace:
+    """Gets the CSV of each clip, and turns its rows into tracks."""
 
-    version = None  # the CSV does not say by which OpenFace it was written
+    version = None  # a CSV does not say what wrote it; of those that we made, `measure` does
 
-    def __init__(self, settings: OpenFaceSettings, support: ToolSupport) -> None:
-        self._settings, self._support = settings, support
+    def __init__(self, settings: OpenFaceSettings, timeout_s: float, support: ToolSupport) -> None:
+        self._settings, self._timeout_s, self._support = settings, timeout_s, support
+        self._kept = KeptCsvs(settings.keep_dir)
+
+    @cached_property
+    def _program(self) -> Program | None:
+        return find_program(self._settings)
 
     def start(self) -> None:
-        """Nothing to load."""
+        """Nothing to load: each clip has a process of its own."""
 
     def close(self) -> None:
         """Nothing to free."""
 
     def making(self) -> Making:
-        """The CSVs do not say what made them."""
-        return Making(settings=self._settings.model_dump(mode="json", exclude={"csv_dir"}))
+        """What OpenFace is run, where it makes all rows.
+
+        Beside CSVs already made it makes only some; `facts` says which, so that they are not made
+        again when an OpenFace is installed.
+        """
+        settings = {"min_confidence": self._settings.min_confidence}
+        if self._settings.csv_dir is not None or self._program is None:
+            return Making(settings=settings)
+        return Making(self._program.version, self._program.models, settings)
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
-        """The content of the clip's CSV; None without one, and if it may not be read."""
+        """The content of the clip's CSV; without one, the OpenFace that would be run."""
         path = self._path(clip)
+        if path is None and self._program is not None:
+            return {"openface_csv": None, "openface": [self._program.version, self._program.models]}
         try:
             content = None if path is None else path.read_bytes()
         except OSError:
@@ -57,38 +67,42 @@ class OpenFaceCsvs:
         """The payload of the face row of a clip.
 
         Raises:
-            NotOk: skipped with ``NO_FACE``; failed with ``NO_OPENFACE_CSV`` or
-                ``TOOL_OUTPUT_INVALID``.
+            NotOk: skipped with ``NO_FACE``; failed with ``NO_OPENFACE_CSV``, a ``TOOL_*`` reason,
+                or what is wrong with the clip.
         """
         path = self._path(clip)
-        if path is None:
-            raise fail(Reason.NO_OPENFACE_CSV, self._where_looked(clip))
+        if path is not None:
+            return self._face_row(_read_made(path, probe["frame_count"]), probe)
+        if self._program is None:
+            raise self._nothing_at_hand(clip)
+        by_us = {"tool_version": self._program.version}
         try:
-            rows = parse_openface(path.read_bytes())
-        except BadCsv as error:
-            raise fail(Reason.TOOL_OUTPUT_INVALID, str(error)) from error
-        except OSError as error:
-            raise fail(Reason.TOOL_OUTPUT_INVALID, str(error.strerror)) from error
-        _check_frames(rows, probe["frame_count"])
-        seen = self._seen(rows, probe["frame_count"])
-        sightings = _sightings(rows, seen, probe)
-        if not sightings:
-            raise skip(Reason.NO_FACE, payload={"flags": []})
-        # An intensity is smoothed over three frames, so a failed fit also spoils its neighbours.
-        certain = seen & ~np.convolve(~seen, [1, 1, 1], "same").astype(bool)
-        tracks = build_tracks(sightings, probe["shots"], max_gap_s=float("inf"))
-        poses = _poses(rows)
-        return {
-            "tracks": [
-                track_row(
-                    number, track, _looks(track, rows, poses), self._traces(track, rows, certain)
-                )
-                for number, track in enumerate(tracks)
-            ],
-            "face_count": None,  # it reports one face, however many there are
-            "looked_at": probe["frame_count"],
-            "flags": self._flags(rows),
-        }
+            rows = self._run(self._program, clip, probe["frame_count"])
+            return {**by_us, **self._face_row(rows, probe)}
+        except NotOk as ended:
+            ended.payload = {**by_us, **ended.payload}
+            raise
+
+    def _face_row(self, rows: OpenFaceRows, probe: Row) -> Row:
+        return face_row(rows, probe, self._support, self._settings.min_confidence)
+
+    def _run(self, program: Program, clip: Clip, frame_count: int) -> OpenFaceRows:
+        """The rows that OpenFace makes of a clip, or has made before."""
+        kept = self._kept.find(clip.sha256, program)
+        content = (
+            run_openface(program, clip.path, self._timeout_s, self._settings.memory_mb)
+            if kept is None
+            else kept
+        )
+        rows = _parse(content)
+        if missing := sorted(set(self._support.aus) - set(rows.intensities)):
+            raise fail(
+                Reason.TOOL_OUTPUT_INVALID, f"OpenFace wrote no intensities of {', '.join(missing)}"
+            )
+        _check_frames(rows, frame_count, "OpenFace read another number of frames than there are")
+        if kept is None:
+            self._kept.keep(clip.sha256, program, content)
+        return rows
 
     def _path(self, clip: Clip) -> Path | None:
         folder = self._settings.csv_dir
@@ -97,38 +111,43 @@ class OpenFaceCsvs:
         inside = (folder / name for name in _names(clip) if not _leaves(name))
         return next((path for path in inside if _is_file(path)), None)
 
-    def _where_looked(self, clip: Clip) -> str:
+    def _nothing_at_hand(self, clip: Clip) -> NotOk:
         if self._settings.csv_dir is None:
-            return "face.openface.csv_dir is not set; give the folder that holds OpenFace's CSVs"
+            return fail(
+                Reason.TOOL_MISSING, "no OpenFace is at hand; `merr doctor` says how to get one"
+            )
         names, stem = _names(clip), f"{clip.path.stem}.csv"
         looked = f"no {' and no '.join(names)} in face.openface.csv_dir"
-        if stem in names:
-            return looked
-        return f"{looked}; {stem} is not taken, for a clip of another folder may have that name too"
+        if stem not in names:
+            looked += f"; {stem} is not taken, for a clip of another folder may have that name too"
+        return fail(Reason.NO_OPENFACE_CSV, looked)
 
-    def _seen(self, rows: OpenFaceRows, frame_count: int) -> NDArray[np.bool_]:
-        """Which rows show a face: a fit that OpenFace calls good and is sure enough of."""
-        sure = np.nan_to_num(rows.confidence).round(3) >= self._settings.min_confidence
-        return np.asarray(rows.success & sure & (rows.frame_index < frame_count))
 
-    def _traces(self, track: Track, rows: OpenFaceRows, certain: NDArray[np.bool_]) -> list[Row]:
-        at = np.array([sighting.source_row for sighting in track.sightings])
-        return [
-            {
-                "au": code,
-                "reliability": support.reliability,
-                "value": np.where(certain[at], rows.intensities[code][at], np.nan),
-                "absolute": None,
-                "asymmetry": None,
-            }
-            for code, support in self._support.aus.items()
-            if code in rows.intensities
-        ]
+def _read_made(path: Path, frame_count: int) -> OpenFaceRows:
+    """The rows of a CSV already made."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise fail(Reason.TOOL_OUTPUT_INVALID, str(error.strerror)) from error
+    rows = _parse(content)
+    _check_frames(rows, frame_count, "the CSV was made from another video, or OpenFace was stopped")
+    return rows
 
-    def _flags(self, rows: OpenFaceRows) -> list[str]:
-        missing = set(self._support.aus) - set(rows.intensities)
-        flags = {"au_columns_missing": bool(missing), "no_face_boxes": rows.landmarks is None}
-        return [flag for flag, is_so in flags.items() if is_so]
+
+def _parse(content: bytes) -> OpenFaceRows:
+    try:
+        return parse_openface(content)
+    except BadCsv as error:
+        raise fail(Reason.TOOL_OUTPUT_INVALID, str(error)) from error
+
+
+def _check_frames(rows: OpenFaceRows, frame_count: int, what_it_means: str) -> None:
+    found, last = len(rows.frame_index), rows.frame_index[-1]
+    if abs(found - frame_count) > MAX_ROWS_APART or last > frame_count:
+        raise fail(
+            Reason.TOOL_OUTPUT_INVALID,
+            f"{found} rows up to frame {last} for {frame_count} frames: {what_it_means}",
+        )
 
 
 def _names(clip: Clip) -> list[str]:
@@ -152,63 +171,3 @@ def _is_file(path: Path) -> bool:
 def _leaves(name: str) -> bool:
     """Whether a name made of a clip id would lead out of the folder."""
     return Path(name).is_absolute() or ".." in Path(name).parts
-
-
-def _check_frames(rows: OpenFaceRows, frame_count: int) -> None:
-    found = len(rows.frame_index)
-    if abs(found - frame_count) > MAX_ROWS_APART or rows.frame_index[-1] > frame_count:
-        raise fail(
-            Reason.TOOL_OUTPUT_INVALID,
-            f"{found} rows up to frame {rows.frame_index[-1]} for {frame_count} frames: "
-            "the CSV was made from another video, or OpenFace was stopped",
-        )
-
-
-def _sightings(rows: OpenFaceRows, seen: NDArray[np.bool_], probe: Row) -> list[Sighting]:
-    found = []
-    for row in np.flatnonzero(seen):
-        index = int(rows.frame_index[row])
-        landmarks = None if rows.landmarks is None else rows.landmarks[row]
-        found.append(
-            Sighting(
-                frame_index=index,
-                time_s=probe["frame_times_s"][index],
-                box=_box(landmarks, probe["width"], probe["height"]),
-                confidence=float(rows.confidence[row]),
-                landmarks=landmarks,
-                source_row=int(row),
-            )
-        )
-    return found
-
-
-def _box(landmarks: Array | None, width: int, height: int) -> Box | None:
-    """Around the landmarks, cut at the edges of the frame; None if nothing of it is inside."""
-    if landmarks is None or not np.isfinite(landmarks).all():
-        return None
-    left, top = np.clip(landmarks.min(axis=0), 0, (width, height))
-    right, bottom = np.clip(landmarks.max(axis=0), 0, (width, height))
-    if right <= left or bottom <= top:
-        return None
-    return Box(float(left), float(top), float(right - left), float(bottom - top))
-
-
-def _poses(rows: OpenFaceRows) -> HeadPose:
-    """Of every row; NaN where the CSV has none."""
-    if rows.rotation_rad is None:
-        nothing = np.full(len(rows.frame_index), np.nan)
-        return HeadPose(nothing, nothing, nothing)
-    return head_pose(from_openface(*rows.rotation_rad.T))
-
-
-def _looks(track: Track, rows: OpenFaceRows, poses: HeadPose) -> Looks:
-    at = np.array([sighting.source_row for sighting in track.sightings])
-    mouth = None if rows.landmarks is None else _mouth_open(rows.landmarks[at])
-    return Looks(HeadPose(*(angles[at] for angles in poses)), mouth_open=mouth)
-
-
-def _mouth_open(landmarks: Array) -> Array:
-    """Between the inner lips, in distances of the outer eye corners; iBUG's 68 points."""
-    lips = np.linalg.norm(landmarks[:, 66] - landmarks[:, 62], axis=1)
-    eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=1)
-    return np.asarray(np.divide(lips, eyes, out=np.full(len(lips), np.nan), where=eyes > 0))

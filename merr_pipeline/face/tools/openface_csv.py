@@ -39,6 +39,7 @@ class OpenFaceRows:
     success: np.ndarray  # bool
     landmarks: Array | None  # rows x 68 x 2 pixels; None when the CSV was written without them
     rotation_rad: Array | None  # rows x 3: Rx, Ry, Rz; None likewise
+    gaze_rad: Array | None  # rows x 2: x grows to the viewer's right, y downward; None likewise
     intensities: dict[str, Array]  # "AU12" -> 0..5, only those that the CSV has
 
 
@@ -69,6 +70,7 @@ def parse_openface(content: bytes) -> OpenFaceRows:
         success=_column(table, "success") == 1,
         landmarks=_landmarks(table),
         rotation_rad=_columns(table, ["pose_Rx", "pose_Ry", "pose_Rz"]),
+        gaze_rad=_gaze(table),
         intensities=intensities,
     )
 
@@ -102,6 +104,18 @@ def _landmarks(table: pd.DataFrame) -> Array | None:
     x = _columns(table, [f"x_{point}" for point in range(LANDMARKS)])
     y = _columns(table, [f"y_{point}" for point in range(LANDMARKS)])
     return None if x is None or y is None else np.stack([x, y], axis=2)
+
+
+def _gaze(table: pd.DataFrame) -> Array | None:
+    """The mean direction of both eyes; old versions give it by its vectors alone."""
+    angles = _columns(table, ["gaze_angle_x", "gaze_angle_y"])
+    if angles is not None:
+        return angles
+    eyes = [_columns(table, [f"gaze_{eye}_{axis}" for axis in "xyz"]) for eye in (0, 1)]
+    if eyes[0] is None or eyes[1] is None:
+        return None
+    x, y, z = (eyes[0] + eyes[1]).T
+    return np.stack([np.arctan2(x, -z), np.arctan2(y, -z)], axis=1)
 
 
 def _frame_indices(frame: Array) -> np.ndarray:
