@@ -7,35 +7,48 @@ on an engine, and publishes the dataset.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import Inputs, read_inputs
 from merr_pipeline.clips.tables import read_columns
+from merr_pipeline.dataset.accept import FIRST_LOOK, judge
 from merr_pipeline.dataset.assemble import AssembleReport, assemble
 from merr_pipeline.dataset.folder import recover
+from merr_pipeline.dataset.plan import LOOK_SIZE
+from merr_pipeline.dataset.shards import batched
 from merr_pipeline.dataset.texts import check_templates
 from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
+from merr_pipeline.engine.watch import Limits
 from merr_pipeline.files import write_atomically
 from merr_pipeline.history import asked
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages, open_pipeline
 from merr_pipeline.request import Request
-from merr_pipeline.schema import STAGE_SCHEMAS, MerrError, Refusal, Status
-from merr_pipeline.settings import Settings, load_settings, with_places
+from merr_pipeline.schema import MerrError, Refusal
+from merr_pipeline.settings import DatasetSettings, Settings, load_settings, with_places
+from merr_pipeline.summary import (
+    Summary,
+    View,
+    count_reasons,
+    count_rows,
+    count_statuses,
+    failures_of,
+    left_out_of,
+    unfinished_of,
+)
 from merr_pipeline.templates import check_folder
-
-EXIT_DONE, EXIT_SOME_FAILED = 0, 1
 
 
 class Build:
@@ -71,7 +84,9 @@ class Build:
     def engine(self) -> LocalEngine:
         """Workers for `LocalEngine.run`; to be closed (``with build.engine() as engine``)."""
         opener = partial(open_pipeline, self.settings, self.out)
-        return LocalEngine(opener, self.workers, self.pipeline)
+        own = self.settings.engine
+        limits = Limits(clip_s=own.clip_limit_s, memory_mb=own.memory_limit_mb)
+        return LocalEngine(opener, self.workers, self.pipeline, limits)
 
     def count(self, report: BatchReport) -> None:
         """Take a finished batch into the run's summary."""
@@ -107,66 +122,21 @@ class Build:
             inputs=self.inputs.file_count,
             clips=len(self.inputs.clips),
             worked_on=len(self.pending),
-            made=_count_statuses((o.stage, o.status) for o in self._done.outcomes),
-            stages=_count_statuses(
-                (stage, entry.status) for state in states for stage, entry in state.entries.items()
-            ),
-            reasons=_count_reasons(states),
+            made=count_statuses((o.stage, o.status) for o in self._done.outcomes),
+            stages=count_rows(states),
+            reasons=count_reasons(states, self.inputs.refusals),
             seconds_per_stage={s: round(v, 2) for s, v in self._done.seconds.items()},
             accepted=assembled.accepted,
             rejected=assembled.rejected,
             splits=dict(assembled.rows.get("clips", {})),
             damaged_parts=[_part(path) for path in self.pipeline.store.damaged],
             copies=self.inputs.copies,
-            failures=_failures(states, self.inputs.refusals),
-            unfinished=_unfinished(states, self._done.unsteady),
+            failures=failures_of(states, self.inputs.refusals),
+            left_out=left_out_of(states, assembled.refusals),
+            unfinished=unfinished_of(states, self._done.unsteady),
             failed_clips=sum(state.failed for state in states) + len(self.inputs.refusals),
             unfinished_clips=sum(bool(state.pending) for state in states),
         )
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run came to; ``<out>/runs/<started>.json`` holds it."""
-
-    started: str
-    seconds: float
-    profile: str
-    asked: dict[str, Any]  # as `history` reads it again
-    settings: dict[str, Any]  # that were in force, from wherever
-    inputs: int  # files found or listed, further copies of the same bytes included
-    clips: int
-    worked_on: int  # clips that had something pending when the run began
-    made: dict[str, dict[str, int]]  # rows made by this run: stage -> status -> clips
-    stages: dict[str, dict[str, int]]  # rows that hold now
-    reasons: dict[str, int]  # "stage:reason" -> clips, of rows that are not ok
-    seconds_per_stage: dict[str, float]  # summed over workers
-    accepted: int
-    rejected: int
-    splits: dict[str, int]
-    damaged_parts: list[str]  # "stage/name"; set aside when the next run finds them
-    copies: int  # inputs that hold the bytes of another clip
-    failures: list[str]  # "clip: stage reason: detail", one for each that failed
-    unfinished: list[str]  # "clip: why", one for each with a stage that has no row yet
-    failed_clips: int  # clips with a failed stage, and inputs refused at the door
-    unfinished_clips: int  # clips with a stage that has no row yet
-
-    @property
-    def exit_code(self) -> int:
-        """0 when all was done, 1 when some clips failed; a clip without a face has not failed."""
-        return EXIT_SOME_FAILED if self.failed_clips or self.unfinished_clips else EXIT_DONE
-
-
-@dataclass(frozen=True)
-class View:
-    """What the store holds for a request, without building anything."""
-
-    inputs: int
-    clips: int
-    pending_clips: int
-    pending: dict[str, int]  # stage -> clips it has yet to see
-    stages: dict[str, dict[str, int]]  # stage -> status -> clips
-    reasons: dict[str, int]
 
 
 def look_at(request: Request) -> View:
@@ -189,11 +159,21 @@ def look_at(request: Request) -> View:
         clips=len(inputs.clips),
         pending_clips=sum(bool(state.pending) for state in planned),
         pending={stage.name: pending[stage.name] for stage in pipeline.stages},
-        stages=_count_statuses(
-            (stage, entry.status) for state in settled for stage, entry in state.entries.items()
-        ),
-        reasons=_count_reasons(settled),
+        stages=count_rows(settled),
+        reasons=count_reasons(settled, inputs.refusals),
+        failures=failures_of(settled, inputs.refusals),
+        left_out=left_out_of(settled, _rejected(pipeline, settled, settings.dataset)),
     )
+
+
+def _rejected(
+    pipeline: Pipeline, states: Iterable[State], settings: DatasetSettings
+) -> Iterator[Refusal]:
+    """The finished clips that a build would leave out of the dataset."""
+    for batch in batched((state for state in states if not state.pending), LOOK_SIZE):
+        for state, rows in zip(batch, pipeline.rows(batch, FIRST_LOOK), strict=True):
+            if refusal := judge(state.clip, rows, settings):
+                yield refusal
 
 
 @contextmanager
@@ -201,7 +181,8 @@ def open_build(request: Request) -> Iterator[Build]:
     """Lock the output folder, read settings and inputs, find out what is pending.
 
     Raises:
-        MerrError: anything that keeps the build from starting; it says what to do.
+        MerrError: anything that keeps the build from starting, and what keeps it from writing
+            while it runs (a full disk, say); it says what to do.
     """
     settings = with_places(load_settings(request.profile, request.overrides), request.out)
     if settings.templates is not None:
@@ -210,17 +191,54 @@ def open_build(request: Request) -> Iterator[Build]:
     if request.manifest is None and (request.mapping or request.preset):
         raise MerrError("--map and --preset say how to read a manifest; give one with --manifest.")
     check_ready(settings)
-    try:
+    with _telling_what_to_do(request.out):
         request.out.mkdir(parents=True, exist_ok=True)
-        lock = (request.out / ".lock").open("a+")
+        with (request.out / ".lock").open("a+") as lock:
+            _hold(lock, request.out)
+            _tidy(request.out)
+            try:
+                yield Build(request, settings)
+            except OSError:
+                _tidy(request.out)
+                raise
+
+
+WHAT_TO_DO = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some of your quota",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "Make it writable, or give another --out",
+    errno.EACCES: "Make it writable, or give another --out",
+    errno.EPERM: "Make it writable, or give another --out",
+    errno.ENOENT: "Give another --out",
+    errno.ENOTDIR: "Give another --out",
+    errno.EEXIST: "Give another --out",
+    errno.EIO: "Look after the disk",
+}
+
+
+@contextmanager
+def _telling_what_to_do(out: Path) -> Iterator[None]:
+    """Whatever touches ``out`` may meet a full disk or a missing right, here or in a worker."""
+    try:
+        yield
     except OSError as error:
-        raise MerrError(f"--out {request.out} cannot be written: {error.strerror}") from error
-    with lock:
-        _hold(lock, request.out)
-        recover(request.out)
-        for left_over in request.out.rglob(".tmp-*"):  # of a write that was killed
-            left_over.unlink(missing_ok=True)
-        yield Build(request, settings)
+        place = out if error.filename is None else Path(os.fsdecode(error.filename))
+        if error.errno not in WHAT_TO_DO or not place.is_relative_to(out):
+            raise  # not of our writing
+        inside = place.parent if place.name.startswith(".tmp-") else place
+        raise MerrError(
+            f"--out {out} cannot be written: {os.strerror(error.errno)}"
+            + (f" ({inside.relative_to(out)})" if inside != out else "")
+            + f". {WHAT_TO_DO[error.errno]} and run it again; what was finished is kept."
+        ) from error
+
+
+def _tidy(out: Path) -> None:
+    """Take away what a killed or failed write has left."""
+    recover(out)
+    for left_over in out.rglob(".tmp-*"):
+        left_over.unlink(missing_ok=True)
 
 
 def _hold(lock: IO[str], out: Path) -> None:
@@ -242,44 +260,5 @@ def _hold(lock: IO[str], out: Path) -> None:
     lock.flush()
 
 
-def _count_statuses(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter[str]] = {stage: Counter() for stage in STAGE_SCHEMAS}
-    for stage, status in pairs:
-        counts[stage][status] += 1
-    return {stage: dict(sorted(count.items())) for stage, count in counts.items() if count}
-
-
-def _failures(states: Iterable[State], refusals: Iterable[Refusal]) -> list[str]:
-    found = [
-        _failure(state.clip.clip_id, stage, entry.reason, entry.detail)
-        for state in states
-        for stage, entry in state.entries.items()
-        if entry.status == Status.FAILED
-    ]
-    return found + [_failure(r.clip_id, r.stage, r.reason, r.detail) for r in refusals]
-
-
 def _part(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-def _unfinished(states: Iterable[State], unsteady: Mapping[str, str]) -> list[str]:
-    return [
-        f"{state.clip.clip_id}: {unsteady.get(state.clip.clip_id, 'the run was cut short')}"
-        for state in states
-        if state.pending
-    ]
-
-
-def _failure(clip_id: str, stage: str, reason: str | None, detail: str | None) -> str:
-    return f"{clip_id}: {stage} {reason}" + (f": {detail}" if detail else "")
-
-
-def _count_reasons(states: Iterable[State]) -> dict[str, int]:
-    counts = Counter(
-        f"{stage}:{entry.reason}"
-        for state in states
-        for stage, entry in state.entries.items()
-        if entry.status != Status.OK
-    )
-    return dict(sorted(counts.items()))

@@ -9,7 +9,8 @@ sidecar, threshold or template remakes exactly what depends on it, and a renamed
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,16 +21,25 @@ from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.scene.facts import SceneStage
-from merr_pipeline.schema import PASSES_WITH_TIME, Clip, Reason, Row, Status
+from merr_pipeline.schema import PASSES_WITH_TIME, Clip, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.tone import ToneStage
 from merr_pipeline.speech.transcript import TranscriptStage
 from merr_pipeline.speech.voice import VoiceStage
-from merr_pipeline.stage import BatchStage, Identity, Work, describe, digest, fail, not_ok_row
+from merr_pipeline.stage import BatchStage, Identity, NotOk, Work, digest, fault, not_ok_row
 from merr_pipeline.store import Entry, Store
 
 GATE = "probe"
 """A clip whose probe is not ``ok`` is finished: no other stage is asked about it."""
+
+Holding = Callable[[str, Sequence[Clip]], AbstractContextManager[None]]
+"""Called with a stage and the clips that it takes in hand, until the block ends."""
+
+
+def unwatched(stage: str, clips: Sequence[Clip]) -> AbstractContextManager[None]:
+    """Nobody looks at what is in hand."""
+    del stage, clips
+    return nullcontext()
 
 
 def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
@@ -98,6 +108,7 @@ class Pipeline:
             s.name: [self.identities[s.name].fingerprint(), digest(s.schema.to_string())]
             for s in self.stages
         }
+        self.holding: Holding = unwatched  # an engine puts its own here
         self._retry = retry
         self._warm: set[str] = set()
 
@@ -137,10 +148,10 @@ class Pipeline:
                 report.seconds[stage.name] = time.perf_counter() - started
         return report
 
-    def give_up(self, state: State) -> Outcome:
-        """Let the first pending stage end as ``worker_crashed``, so that the later ones can run."""
+    def give_up(self, state: State, why: NotOk) -> Outcome:
+        """Let the first pending stage end like this, so that the later ones can run."""
         stage = next(stage for stage in self.stages if stage.name in state.pending)
-        row = not_ok_row(fail(Reason.WORKER_CRASHED, "the process died twice on this clip"))
+        row = not_ok_row(why)
         marks = {name: _mark(state.entries[name]) for name in stage.needs}
         key = self._key(stage, state.clip, marks)
         return _outcome(stage, self._write(stage, [(state.clip, key, row)])[0])
@@ -208,11 +219,21 @@ class Pipeline:
             if stage.name not in self._warm:
                 stage.setup()
                 self._warm.add(stage.name)
-            rows = stage.annotate(works)
+        except Exception as error:
+            return [not_ok_row(fault(error)) for _ in works]
+        rows: list[Row] = []
+        for start in range(0, len(works), stage.at_once):
+            rows += self._annotate_at_once(stage, works[start : start + stage.at_once])
+        return rows
+
+    def _annotate_at_once(self, stage: BatchStage, works: list[Work]) -> list[Row]:
+        try:
+            with self.holding(stage.name, [work.clip for work in works]):
+                rows = stage.annotate(works)
             if len(rows) != len(works):
                 raise ValueError(f"stage {stage.name} gave {len(rows)} rows for {len(works)} clips")
         except Exception as error:
-            rows = [not_ok_row(fail(Reason.STAGE_ERROR, describe(error))) for _ in works]
+            rows = [not_ok_row(fault(error)) for _ in works]
         return rows
 
     def _load_needs(self, stage: BatchStage, todo: list[_Open]) -> None:

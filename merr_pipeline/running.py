@@ -16,10 +16,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from merr_pipeline.build import Build, Summary, View, open_build
+from merr_pipeline.build import Build, open_build
 from merr_pipeline.pipeline import BatchReport, State
 from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
+from merr_pipeline.summary import Summary, View
 
 MOST_PRINTED = 20  # clips of a kind; the run's summary holds all
 
@@ -63,7 +64,13 @@ def print_plan(build: Build, console: Console) -> None:
     """Say what was found and what is pending."""
     found = f"{build.inputs.file_count} inputs, {len(build.inputs.clips)} clips"
     for note in build.inputs.notes:
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
+        console.print(
+            f"note: {_on_one_line(note)}",
+            style="yellow",
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
     for path in build.pipeline.store.damaged:
         console.print(
             f"damaged and set aside, its rows are made again: {path.parent.name}/{path.name}",
@@ -82,14 +89,16 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     """The table of counts by stage, the reasons, and what lies where."""
     _print_stages(summary.stages, summary.made, console)
     _print_reasons(summary.reasons, console)
-    _print_clips("failed", summary.failures, request, console)
-    _print_clips("unfinished", summary.unfinished, request, console)
+    runs = f" in {request.out}/runs"
+    _print_clips("failed", summary.failures, console, runs)
+    _print_clips("left out", summary.left_out, console, runs, style="yellow")
+    _print_clips("unfinished", summary.unfinished, console, runs)
     splits = ", ".join(f"{name} {n}" for name, n in summary.splits.items())
-    copies = f" and {summary.copies} copies" if summary.copies else ""
+    copies = f", {summary.copies} copies of these" if summary.copies else ""
     console.print(
-        f"{summary.inputs} inputs: {summary.accepted} clips{copies} in the dataset "
-        f"({splits or 'none'}), {summary.rejected} rejected; of all, {summary.failed_clips} failed "
-        f"in some stage; {summary.seconds} s",
+        f"{summary.inputs} inputs: {summary.accepted} clips in the dataset ({splits or 'none'}), "
+        f"{summary.rejected} rejected{copies}; of all, {summary.failed_clips} failed in some stage; "
+        f"{summary.seconds} s",
         highlight=False,
     )
     if summary.unfinished_clips:
@@ -97,17 +106,28 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     console.print(f"dataset: {request.out / 'dataset'}", highlight=False, markup=False)
 
 
-def _print_clips(what: str, lines: list[str], request: Request, console: Console) -> None:
+def _print_clips(
+    what: str, lines: list[str], console: Console, rest: str = "", style: str = "red"
+) -> None:
     for line in lines[:MOST_PRINTED]:
-        console.print(f"{what}: {line}", style="red", highlight=False, markup=False)
+        console.print(
+            f"{what}: {_on_one_line(line)}", style=style, highlight=False, markup=False, emoji=False
+        )
     if len(lines) > MOST_PRINTED:
-        console.print(f"… and {len(lines) - MOST_PRINTED} more in {request.out}/runs")
+        console.print(f"… and {len(lines) - MOST_PRINTED} more{rest}", markup=False)
+
+
+def _on_one_line(text: str) -> str:
+    """The text with what would break a line or colour a terminal shown by its code: names may."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_state(view: View, console: Console) -> None:
     """What is done, pending and failed, as the store has it now."""
     _print_stages(view.stages, {}, console, view.pending)
     _print_reasons(view.reasons, console)
+    _print_clips("failed", view.failures, console)
+    _print_clips("left out", view.left_out, console, style="yellow")
     console.print(
         f"{view.inputs} inputs, {view.clips} clips, {view.pending_clips} pending", highlight=False
     )

@@ -85,6 +85,8 @@ class Reason(StrEnum):
     # the run
     UPSTREAM = "upstream"  # a stage that this one needs has no usable row
     WORKER_CRASHED = "worker_crashed"  # the process that worked on this clip died twice
+    DECODE_TIMEOUT = "decode_timeout"  # a stage took longer than engine.clip_limit_s for this clip
+    OUT_OF_MEMORY = "out_of_memory"  # it took more than engine.memory_limit_mb, or all there is
     STAGE_ERROR = "stage_error"  # a fault in our code; detail holds its place
     # the dataset
     LOW_FACE_COVERAGE = "low_face_coverage"  # the main person is seen in too few frames
@@ -93,8 +95,19 @@ class Reason(StrEnum):
     SPLIT_CONFLICT = "split_conflict"  # joins groups that lie in two splits
 
 
-PASSES_WITH_TIME = frozenset({Reason.TOOL_TIMEOUT, Reason.TOOL_MISSING, Reason.WORKER_CRASHED})
-"""Failures that the next run tries again by itself; all others wait for ``--retry``."""
+PASSES_WITH_TIME = frozenset(
+    {
+        Reason.TOOL_TIMEOUT,
+        Reason.TOOL_MISSING,
+        Reason.WORKER_CRASHED,
+        Reason.DECODE_TIMEOUT,
+        Reason.OUT_OF_MEMORY,
+    }
+)
+"""Failures that the next run tries again by itself; all others wait for ``--retry``.
+
+The limits of time and memory are in no key: with larger ones the same row may come out well.
+"""
 
 
 @dataclass(frozen=True)

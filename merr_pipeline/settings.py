@@ -235,10 +235,19 @@ class DatasetSettings(Section):
 
 
 class EngineSettings(Section):
-    """How the work is spread (``engine``); nothing here changes a byte of the result."""
+    """How the work is spread (``engine``); nothing here changes a byte of what comes out well."""
 
     workers: int | None = Field(None, ge=1, description="Processes; null takes one per CPU.")
     batch_size: int = Field(16, ge=1, description="Clips a worker takes at a time.")
+    clip_limit_s: float | None = Field(
+        600.0, gt=0, description="Time limit for one clip in one stage; null sets none."
+    )
+    memory_limit_mb: int | None = Field(
+        4096,
+        ge=1024,
+        description="Memory limit of each worker and of each tool; null sets none. A clip of 10 "
+        "minutes takes 850.",
+    )
 
 
 class Settings(Section):

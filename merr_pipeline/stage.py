@@ -2,11 +2,12 @@
 
 A stage gets clips with the rows of the stages it needs, and gives back one row per clip. It never
 raises for a bad clip: `each` turns `NotOk` into a row with a reason, and any other exception into
-``stage_error``. It never writes to the store; the pipeline does.
+``out_of_memory`` or ``stage_error``. It never writes to the store; the pipeline does.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -118,6 +119,11 @@ class BatchStage(Protocol):
         """What one worker of it occupies."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many clips `annotate` gets at a time; they share their time limits."""
+        ...
+
     def identity(self) -> Identity:
         """How this stage works; cheap, and the same in every process."""
         ...
@@ -144,6 +150,7 @@ class Stage:
 
     needs: tuple[str, ...] = ()
     resources = Resources()
+    at_once = 1
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
         """Nothing beyond the clip's bytes."""
@@ -169,7 +176,22 @@ def one(annotate_one: Callable[[Work], Row], work: Work) -> Row:
     except NotOk as ended:
         return not_ok_row(ended)
     except Exception as error:  # a fault of ours must cost one clip, not the run
-        return not_ok_row(fail(Reason.STAGE_ERROR, describe(error)))
+        return not_ok_row(fault(error))
+
+
+def fault(error: Exception) -> NotOk:
+    """What an exception that no stage expects makes of a clip: memory that ran out, or our fault.
+
+    NumPy, Arrow and PyAV say ``MemoryError``; OpenCV has one error for all.
+
+    Raises:
+        OSError: the disk is full, which is no fault of any clip; it ends the build.
+    """
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        raise error
+    if isinstance(error, MemoryError) or "Insufficient memory" in str(error):
+        return fail(Reason.OUT_OF_MEMORY, f"{describe(error)}; see engine.memory_limit_mb")
+    return fail(Reason.STAGE_ERROR, describe(error))
 
 
 def ok_row(payload: Row) -> Row:
@@ -186,6 +208,8 @@ def not_ok_row(ended: NotOk) -> Row:
         "detail": ended.detail or None,
     }
 
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")  # of absolute paths, which differ by machine
 

@@ -3,22 +3,35 @@
 ``length`` counts the bytes of a clip; ``words`` reads its transcript column; ``joined`` builds on
 both. The clip's own bytes say what goes wrong: ``kill`` ends the process, ``raise`` raises,
 ``once`` fails for as long as the file's folder holds no ``healed``, ``empty`` closes the gate,
-``sleep`` notes its process in ``pid`` and takes for ever, ``edit`` changes its own sidecar.
+``sleep`` notes its process in ``pid`` and takes for ever, ``edit`` changes its own sidecar,
+``hang`` takes for ever, as ``hang_in_c`` does without giving other threads a turn; ``hang_once``
+does so the first time, and ``hang_late`` in the second stage. ``eat`` wants 2 GB of NumPy,
+``eat_cv2`` of OpenCV.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pyarrow as pa
 
 from merr_pipeline.pipeline import Pipeline
 from merr_pipeline.schema import ROW_HEAD, Clip, Reason
 from merr_pipeline.stage import Identity, Stage, each, fail, skip
+
+
+def is_first_time(clip: Clip) -> bool:
+    mark = clip.path.with_suffix(".seen")
+    first = not mark.exists()
+    mark.touch()
+    return first
 
 
 def columns(**payload: pa.DataType) -> pa.Schema:
@@ -44,6 +57,14 @@ class Length(Stage):
             time.sleep(120)
         if content == b"kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if content == b"hang" or (content == b"hang_once" and is_first_time(work.clip)):
+            time.sleep(120)
+        if content == b"hang_in_c":
+            re.match(r"(a+)+$", "a" * 60 + "b")  # tries all 2 ** 60 ways
+        if content == b"eat":
+            np.empty(2 << 30, np.uint8)
+        if content == b"eat_cv2":
+            cv2.resize(np.zeros((10, 10), np.uint8), (1 << 16, 1 << 15))
         return {"length": len(content)}
 
 
@@ -72,6 +93,8 @@ class Words(Stage):
         content = work.clip.path.read_bytes()
         if content == b"edit":
             work.clip.path.with_suffix(".txt").write_text("changed while it was read")
+        if content == b"hang_late":
+            time.sleep(120)
         if content == b"raise":
             raise ZeroDivisionError("a fault of ours")
         if content == b"once" and not (work.clip.path.parent / "healed").exists():

@@ -84,6 +84,8 @@ def _open_container(file: BinaryIO) -> Any:
             container_options=options,
             metadata_errors="replace",
         )
+    except MemoryError:
+        raise
     except FFmpegError as error:
         file.seek(0)
         what = guess_what(file.read(HEAD_BYTES))
@@ -107,6 +109,8 @@ def packets(container: Any, streams: Sequence[Any], lost: Lost) -> Iterator[Any]
                 errors = 0
                 yield packet
             return
+        except MemoryError:
+            raise
         except FFmpegError:
             errors += 1
             lost.broken += 1
@@ -120,6 +124,8 @@ def decode(packet: Any, lost: Lost) -> list[Any]:
     """What one packet gives; a broken one gives nothing and is counted."""
     try:
         return list(packet.decode())
+    except MemoryError:  # PyAV's is an FFmpegError too, and says nothing of the packet
+        raise
     except FFmpegError:
         lost.broken += packet.size > 0
         return []

@@ -47,7 +47,11 @@ class ToolProcess:
         self._ready = False
 
     def start(self) -> None:
-        """Start the child if none runs; does not wait until it is ready."""
+        """Start the child if none runs, and wait for it; why it does not start is said by `ask`."""
+        with suppress(ToolNotThere):
+            self._start()
+
+    def _start(self) -> None:
         if self._child is None:
             self._ready = False
             self._child = subprocess.Popen(
@@ -59,6 +63,8 @@ class ToolProcess:
                 bufsize=0,
                 start_new_session=True,
             )
+        if not self._ready:
+            self._greet()
 
     def ask(self, request: Mapping[str, Any], limit_s: float) -> pa.Table:
         """Send a request and wait for its answer; the time to start up is not counted.
@@ -68,11 +74,9 @@ class ToolProcess:
             ToolDied: it ended during this request; the next `ask` starts another.
             ToolTooSlow: it took longer than ``limit_s``; likewise.
         """
-        self.start()
-        if not self._ready:
-            self._greet()
+        self._start()
         try:
-            self._send(json.dumps(request).encode() + b"\n")
+            self._send(json.dumps({**request, "limit_s": limit_s}).encode() + b"\n")
             return self._receive(time.monotonic() + limit_s)
         except (ToolDied, ToolTooSlow):
             self.kill()

@@ -10,6 +10,7 @@ where the clip could not be measured. Before the first message comes one without
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import queue
@@ -21,7 +22,10 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from merr_pipeline.stage import NotOk
+from merr_pipeline.schema import Reason
+from merr_pipeline.stage import NotOk, describe
+
+GRACE_S = 5.0  # beyond the time that a request may take
 
 Rows = Sequence[Mapping[str, Any]]
 Measure = Callable[[dict[str, Any]], tuple[Rows, Mapping[str, int]]]
@@ -32,7 +36,12 @@ def serve(measure: Measure, schema: pa.Schema, version: str) -> None:
     replies = _take_stdout()
     _send(replies, schema, [], {"ready": version})
     for line in _requests():
-        _send(replies, schema, *_answer(measure, json.loads(line)))
+        request = json.loads(line)
+        # by then nobody waits any more; this ends even one that hangs in C code
+        faulthandler.dump_traceback_later(request["limit_s"] + GRACE_S, exit=True)
+        rows, metadata = _answer(measure, request)
+        faulthandler.cancel_dump_traceback_later()
+        _send(replies, schema, rows, metadata)
 
 
 def _requests() -> Iterator[str]:
@@ -65,6 +74,8 @@ def _answer(measure: Measure, request: dict[str, Any]) -> tuple[Rows, dict[str, 
         rows, counts = measure(request)
     except NotOk as ended:
         return [], {"reason": ended.reason.value, "detail": ended.detail}
+    except MemoryError as error:
+        return [], {"reason": Reason.OUT_OF_MEMORY.value, "detail": describe(error)}
     except Exception as error:  # one bad clip must not end the program
         return [], {"reason": "tool_output_invalid", "detail": f"{type(error).__name__}: {error}"}
     return rows, {name: str(count) for name, count in counts.items()}
