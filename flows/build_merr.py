@@ -31,11 +31,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from merr_pipeline.build import Build, Summary, open_build
+from merr_pipeline.build import Build, open_build
 from merr_pipeline.pipeline import BatchReport
 from merr_pipeline.request import Request
 from merr_pipeline.running import print_plan, print_summary
 from merr_pipeline.schema import Status
+from merr_pipeline.summary import Summary
 
 
 class BuildRequest(BaseModel):

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import typer
 
-from merr_pipeline.build import Summary
 from merr_pipeline.cli import build_command, guarded
 from merr_pipeline.request import Request
+from merr_pipeline.summary import Summary
 
 QUIET = {
     "PREFECT_HOME": str(Path(".prefect").absolute()),  # not among the user's own flows

@@ -97,8 +97,8 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     copies = f", {summary.copies} copies of these" if summary.copies else ""
     console.print(
         f"{summary.inputs} inputs: {summary.accepted} clips in the dataset ({splits or 'none'}), "
-        f"{summary.rejected} rejected{copies}; of all, {summary.failed_clips} failed in some stage; "
-        f"{summary.seconds} s",
+        f"{summary.rejected} rejected{copies}; of all, {summary.failed_clips} failed in some "
+        f"stage; {summary.seconds} s",
         highlight=False,
     )
     if summary.unfinished_clips:

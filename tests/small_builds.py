@@ -12,9 +12,10 @@ from builds import SAMPLES
 from made_clips import at_rate, write_clip
 from rich.console import Console
 
-from merr_pipeline.build import Build, Summary, open_build
+from merr_pipeline.build import Build, open_build
 from merr_pipeline.request import Request
 from merr_pipeline.running import print_plan, print_summary
+from merr_pipeline.summary import Summary
 
 Key = tuple[str, str]  # stage, input key
 

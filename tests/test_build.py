@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from builds import SAMPLES
 
-from merr_pipeline.build import Summary, open_build
+from merr_pipeline.build import open_build
 from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
+from merr_pipeline.summary import Summary
 
 
 def request(tmp_path: Path, **changes) -> Request:

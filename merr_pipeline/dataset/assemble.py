@@ -49,6 +49,7 @@ class AssembleReport:
     accepted: int
     rejected: int
     reasons: Mapping[str, int]  # of the rejected
+    refusals: Sequence[Refusal]  # who they are
     rows: Mapping[str, Mapping[str, int]]  # subset -> split -> rows
     shards_written: int
     shards_kept: int
@@ -99,6 +100,7 @@ def assemble(
         accepted=len(plan.accepted),
         rejected=len(plan.rejected),
         reasons=dict(sorted(reasons.items())),
+        refusals=plan.rejected,
         rows=draft.rows(),
         shards_written=draft.written,
         shards_kept=draft.kept,
