@@ -171,8 +171,19 @@ def doctor(
         raise typer.Exit(EXIT_COULD_NOT_RUN)
 
 
+@tools.command("list")
+def list_tools() -> None:
+    """List the face tools that can be installed here, and which of them are."""
+    from merr_pipeline.face.tools.environment import PROGRAMS, installed_version
+
+    table = Table("face tool", "installed", box=None)
+    for name in PROGRAMS:
+        table.add_row(name, installed_version(name) or "no")
+    console.print(table)
+
+
 @tools.command()
-def install(name: Annotated[str, typer.Argument(help="facemesh")]) -> None:
+def install(name: Annotated[str, typer.Argument(help="As `merr tools list` spells it.")]) -> None:
     """Install a face tool into its own environment, once per machine."""
     from merr_pipeline.face.tools.environment import install as install_tool
 

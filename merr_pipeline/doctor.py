@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from merr_pipeline.face.tools.environment import installed_version
+from merr_pipeline.face.tools.model_file import FACE_LANDMARKER
 from merr_pipeline.face.tools.openface_program import find_binary, find_image, find_program
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import OpenFaceSettings, Settings
@@ -30,7 +32,8 @@ class Need:
 
 def examine(settings: Settings) -> list[Need]:
     """Everything that a build with these settings needs, and what other settings would."""
-    return [_machine(), _python(), _facemesh(settings), _openface(settings)]
+    tools = [need for needs in TOOL_NEEDS.values() for need in needs(settings)]
+    return [_machine(), _python(), *tools]
 
 
 def check_ready(settings: Settings) -> None:
@@ -39,7 +42,8 @@ def check_ready(settings: Settings) -> None:
     Raises:
         MerrError: something that these settings need is missing; it says how to get it.
     """
-    missing = [need for need in examine(settings) if need.needed and need.found is None]
+    needs = [_machine(), _python(), *TOOL_NEEDS[settings.face.tool](settings)]
+    missing = [need for need in needs if need.needed and need.found is None]
     if missing:
         lines = [f"{need.what} is missing: {need.get}" for need in missing]
         raise MerrError("\n".join([*lines, "`merr doctor` shows all needs of this profile."]))
@@ -57,16 +61,33 @@ def _python() -> Need:
     return Need("Python 3.11 or 3.12", version if fits else None, True, "make setup with one")
 
 
-def _facemesh(settings: Settings) -> Need:
+def _facemesh(settings: Settings) -> list[Need]:
+    return [_program("facemesh", settings)]
+
+
+def _blendshapes(settings: Settings) -> list[Need]:
+    """The program and its model, which comes from elsewhere."""
+    path = settings.face.blendshapes.model or FACE_LANDMARKER.default_path()
+    problem = FACE_LANDMARKER.problem(path)
+    model = Need(
+        "model of blendshapes",
+        None if problem else str(path),
+        settings.face.tool == "blendshapes",
+        problem or "",
+    )
+    return [_program("blendshapes", settings), model]
+
+
+def _program(name: str, settings: Settings) -> Need:
     return Need(
-        "face tool facemesh",
-        installed_version("facemesh"),
-        settings.face.tool == "facemesh",
-        "merr tools install facemesh",
+        f"face tool {name}",
+        installed_version(name),
+        settings.face.tool == name,
+        f"merr tools install {name}",
     )
 
 
-def _openface(settings: Settings) -> Need:
+def _openface(settings: Settings) -> list[Need]:
     """What there is of OpenFace, in the order in which it is used; one of the three will do."""
     own = settings.face.openface
     found = []
@@ -74,12 +95,13 @@ def _openface(settings: Settings) -> Need:
         found.append(f"{sum(1 for _ in own.csv_dir.rglob('*.csv'))} CSVs already made")
     found += [f"{p} ({p.version})" for p in (find_binary(own), find_image(own)) if p is not None]
     wrong = _wrong_place(own)
-    return Need(
+    openface = Need(
         "face tool openface",
         None if wrong or not found else "; ".join(found),
         settings.face.tool == "openface",
         wrong or OPENFACE_FROM,
     )
+    return [openface]
 
 
 def _wrong_place(own: OpenFaceSettings) -> str | None:
@@ -94,3 +116,11 @@ def _wrong_place(own: OpenFaceSettings) -> str | None:
             f"try docker pull {own.docker_image}"
         )
     return None
+
+
+TOOL_NEEDS: dict[str, Callable[[Settings], list[Need]]] = {
+    "facemesh": _facemesh,
+    "blendshapes": _blendshapes,
+    "openface": _openface,
+}
+"""By the names that ``face.tool`` takes. Asking costs a second or more for each tool."""

@@ -85,8 +85,8 @@ class TranscriptSettings(Section):
     )
 
 
-class FacemeshSettings(Section):
-    """The facemesh tool (``face.facemesh``)."""
+class MeshSettings(Section):
+    """What both mesh tools want to be told."""
 
     rate_hz: float | None = Field(
         None, gt=0, description="Frames a second to measure; null measures every frame."
@@ -106,6 +106,26 @@ class FacemeshSettings(Section):
     )
     max_yaw_deg: float = Field(35.0, gt=0, description="Beyond it no Action Unit is measured.")
     max_gap_s: float = Field(0.3, ge=0, description="A longer gap begins a new track.")
+
+
+class FacemeshSettings(MeshSettings):
+    """The facemesh tool (``face.facemesh``)."""
+
+
+class BlendshapesSettings(MeshSettings):
+    """The blendshapes tool (``face.blendshapes``)."""
+
+    model: Path | None = Field(
+        None,
+        description="Where face_landmarker.task lies; null is where `merr tools install "
+        "blendshapes` puts it.",
+    )
+    search_s: float = Field(
+        0.4,
+        gt=0,
+        description="So often the frame is searched in pieces, for faces too small for a look at "
+        "the whole.",
+    )
 
 
 class OpenFaceSettings(Section):
@@ -143,9 +163,12 @@ class OpenFaceSettings(Section):
 class FaceSettings(Section):
     """Which program measures faces (``face``)."""
 
-    tool: Literal["facemesh", "openface"] = Field("facemesh", description="The face tool.")
+    tool: Literal["facemesh", "blendshapes", "openface"] = Field(
+        "facemesh", description="The face tool."
+    )
     timeout_s: float = Field(300.0, gt=0, description="Time limit for one clip.")
     facemesh: FacemeshSettings = FacemeshSettings()
+    blendshapes: BlendshapesSettings = BlendshapesSettings()
     openface: OpenFaceSettings = OpenFaceSettings()
 
 

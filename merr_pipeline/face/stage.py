@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merr_pipeline.emotion.facs import ToolSupport, load_action_units
+from merr_pipeline.face.tools.blendshapes import Blendshapes
 from merr_pipeline.face.tools.contract import FaceTool
 from merr_pipeline.face.tools.facemesh import Facemesh
 from merr_pipeline.face.tools.openface import OpenFace
@@ -80,5 +81,7 @@ def open_tool(settings: FaceSettings, support: ToolSupport, templates: Path | No
     match settings.tool:
         case "facemesh":
             return Facemesh(settings.facemesh, settings.timeout_s, support, templates)
+        case "blendshapes":
+            return Blendshapes(settings.blendshapes, settings.timeout_s, support, templates)
         case "openface":
             return OpenFace(settings.openface, settings.timeout_s, support)

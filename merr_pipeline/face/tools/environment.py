@@ -15,9 +15,13 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from merr_pipeline.face.tools.model_file import FACE_LANDMARKER
 from merr_pipeline.schema import MerrError
 
-PROGRAMS = {"facemesh": Path(__file__).with_name("facemesh_program.py")}
+PROGRAMS = {
+    name: Path(__file__).with_name(f"{name}_program.py") for name in ("facemesh", "blendshapes")
+}
+MODELS = {"blendshapes": FACE_LANDMARKER}  # that no package carries
 PYTHONS = ((3, 11), (3, 12))  # mediapipe 0.10.21 has wheels up to 3.12
 
 # Workers share the cores, so each child keeps to one; its libraries read these when they load.
@@ -27,6 +31,19 @@ OURS = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")  # they name our environment,
 
 
 def install(name: str) -> str:
+    """Build a tool's environment and fetch its model, if not there yet; gives what now runs.
+
+    Raises:
+        MerrError: no such tool, uv could not build it (its message has been shown), or its model
+            cannot be fetched.
+    """
+    version = build(name)
+    if name in MODELS:
+        MODELS[name].download()
+    return version
+
+
+def build(name: str) -> str:
     """Build the environment of a tool, if it is not there yet; gives the version that now runs.
 
     Downloads about 200 MB the first time; progress goes to stderr.
