@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,24 @@ def test_the_blink_is_passed_over_and_the_smile_is_chosen(samples_build):
     assert abs(story.series.frame_index[ours.moment.main.position] - truth["apex_frame"]) <= 2
     stored = story.rows["moment"]["peak_frame_index"]
     assert story.series.frame_index[ours.moment.main.position] == stored
+
+
+@pytest.mark.shared
+def test_what_is_drawn_as_chosen_is_what_the_record_has(shared, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    shutil.copy(shared / "clips" / "sample_00003358.mp4", clips)
+    (clips / "manifest.csv").write_text("path,label\nsample_00003358.mp4,sad\n")
+    csvs = f"face.openface.csv_dir={shared / 'openface'}"
+    how = ("--manifest", clips / "manifest.csv", "--profile", "openface", "--set", csvs)
+    merr("build", clips, *how, "--out", tmp_path / "out")
+
+    # of its two peaks the label takes the weaker one
+    story = read_story(tmp_path / "out", "sample_00003358")
+
+    ours, moment = story.found[0].moment, story.rows["moment"]
+    assert story.series.frame_index[ours.main.position] == moment["peak_frame_index"]
+    assert max(ours.peaks, key=lambda peak: peak.strength).position != ours.main.position
 
 
 def test_the_paper_s_rule_passes_nothing_over(samples_build):

@@ -18,6 +18,7 @@ from merr_pipeline.moment.peaks import Moment, find_moment
 from merr_pipeline.moment.rules import load_moment_rules
 from merr_pipeline.moment.series import Floats, Mask, Series, series_of
 from merr_pipeline.moment.speaking import may_talk
+from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.moment.why import Passed, passed_over
 from merr_pipeline.pipeline import Pipeline, build_stages
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, MerrError, Row
@@ -90,10 +91,11 @@ def _story(clip: Clip, rows: dict[str, Row], settings: Settings) -> Story:
     series, rules = series_of(track), load_moment_rules(settings.templates)
     talks = may_talk(series.time_s, rows["voice"], rules.speaking.margin_s)
     table, scale = load_action_units(settings.templates), rows["face"]["au_scale"]
+    signs = MomentStage(settings).signs(clip)
     found = []
     for rule in RULES:
         under = settings.moment.model_copy(update={"rule": rule})
-        moment = find_moment(series, scale, table, rules.peak, under, talks)
+        moment = find_moment(series, scale, table, rules.peak, under, talks, signs)
         passed = passed_over(series, moment, scale, table, rules.peak, under, talks)
         found.append(Found(rule, moment, passed))
     return Story(clip, rows, series, talks, found)

@@ -56,7 +56,7 @@ class MomentStage(Stage):
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
         """The signs of the manifest's label, which choose among the peaks."""
-        return {"signs": sorted(self._signs(clip))}
+        return {"signs": sorted(self.signs(clip))}
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """One row per clip."""
@@ -91,7 +91,7 @@ class MomentStage(Stage):
             self._rules.peak,
             self._settings,
             talks,
-            self._signs(work.clip),
+            self.signs(work.clip),
         )
         return {
             **self._person(person),
@@ -102,7 +102,8 @@ class MomentStage(Stage):
             "flags": self._flags(tracks, person, moment),
         }
 
-    def _signs(self, clip: Clip) -> frozenset[str]:
+    def signs(self, clip: Clip) -> frozenset[str]:
+        """Action Units that speak for the label that the manifest gives; none where none counts."""
         label = self._space.find(clip.label) if clip.label and self._settings.by_label else None
         return self._emotions.signs(label, self._space) if label else frozenset()
 
