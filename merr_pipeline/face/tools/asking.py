@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from merr_pipeline.face.tools.process import ToolDied, ToolNotThere, ToolProcess, ToolTooSlow
+from merr_pipeline.face.tools.process import (
+    ToolDied,
+    ToolGarbled,
+    ToolNotThere,
+    ToolProcess,
+    ToolTooSlow,
+)
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.stage import fail
 
@@ -22,7 +28,8 @@ def ask_about_clip(
 
     Raises:
         NotOk: failed with ``TOOL_CRASHED``, ``TOOL_TIMEOUT``, ``TOOL_MISSING``, the program's own
-            reason, or ``TOOL_OUTPUT_INVALID`` if it is about other frames than those probe saw.
+            reason, or ``TOOL_OUTPUT_INVALID`` if it is no table, or about other frames than those
+            probe saw.
     """
     try:
         try:
@@ -33,12 +40,21 @@ def ask_about_clip(
         raise fail(Reason.TOOL_CRASHED, f"{name} died twice on this clip") from None
     except ToolTooSlow:
         raise fail(Reason.TOOL_TIMEOUT, f"{name} took longer than {limit_s:g} s") from None
+    except ToolGarbled:
+        raise fail(Reason.TOOL_OUTPUT_INVALID, f"{name} answered with what is no table") from None
     except ToolNotThere:
         raise fail(
             Reason.TOOL_MISSING, f"{name} does not start; run `merr tools install {name}`"
         ) from None
-    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
-    _check(name, metadata, table, probe)
+    found = table.schema.metadata or {}
+    metadata = {key.decode(): value.decode() for key, value in found.items()}
+    try:
+        _check(name, metadata, table, probe)
+    except (KeyError, ValueError, IndexError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise fail(
+            Reason.TOOL_OUTPUT_INVALID, f"{name}'s table is not as agreed, {what}"
+        ) from error
     return table, metadata
 
 

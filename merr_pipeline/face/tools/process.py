@@ -24,9 +24,10 @@ import pyarrow as pa
 START_LIMIT_S = 120.0  # to import everything on a loaded machine; takes about 2 s
 END_LIMIT_S = 5.0  # to end by itself when its input ends
 HEAD = struct.Struct("<Q")  # length of the message that follows, bytes
+MOST_BYTES = 1 << 31  # of a message; meshes of ten minutes take a tenth
 
 
-class ToolNotThere(Exception):  # noqa: N818 - the next three say what became of the child
+class ToolNotThere(Exception):  # noqa: N818 - the next four say what became of the child
     """The child ended before it was ready: its environment is missing or broken."""
 
 
@@ -36,6 +37,10 @@ class ToolDied(Exception):  # noqa: N818
 
 class ToolTooSlow(Exception):  # noqa: N818
     """The child did not answer in time, and was killed."""
+
+
+class ToolGarbled(Exception):  # noqa: N818
+    """The child sent what is no message, and was killed: nobody knows where the next one begins."""
 
 
 class ToolProcess:
@@ -54,15 +59,18 @@ class ToolProcess:
     def _start(self) -> None:
         if self._child is None:
             self._ready = False
-            self._child = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                start_new_session=True,
-            )
+            try:
+                self._child = subprocess.Popen(
+                    self._command,
+                    env=self._environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    bufsize=0,
+                    start_new_session=True,
+                )
+            except OSError as error:  # no such program, or no process to be had
+                raise ToolNotThere from error
         if not self._ready:
             self._greet()
 
@@ -73,12 +81,13 @@ class ToolProcess:
             ToolNotThere: the child cannot be started.
             ToolDied: it ended during this request; the next `ask` starts another.
             ToolTooSlow: it took longer than ``limit_s``; likewise.
+            ToolGarbled: it answered with what is no message; likewise.
         """
         self._start()
         try:
             self._send(json.dumps({**request, "limit_s": limit_s}).encode() + b"\n")
             return self._receive(time.monotonic() + limit_s)
-        except (ToolDied, ToolTooSlow):
+        except (ToolDied, ToolTooSlow, ToolGarbled):
             self.kill()
             raise
 
@@ -107,7 +116,7 @@ class ToolProcess:
     def _greet(self) -> None:
         try:
             self._receive(time.monotonic() + START_LIMIT_S)
-        except (ToolDied, ToolTooSlow) as error:
+        except (ToolDied, ToolTooSlow, ToolGarbled) as error:
             self.kill()
             raise ToolNotThere from error
         self._ready = True
@@ -123,7 +132,13 @@ class ToolProcess:
 
     def _receive(self, deadline: float) -> pa.Table:
         (length,) = HEAD.unpack(self._read(HEAD.size, deadline))
-        return pa.ipc.open_stream(self._read(length, deadline)).read_all()
+        if length > MOST_BYTES:
+            raise ToolGarbled
+        message = self._read(length, deadline)
+        try:
+            return pa.ipc.open_stream(message).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise ToolGarbled from error
 
     def _read(self, length: int, deadline: float) -> bytes:
         assert self._child is not None
