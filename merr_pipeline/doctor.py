@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from merr_pipeline.face.tools.environment import installed_version
 from merr_pipeline.face.tools.model_file import FACE_LANDMARKER
 from merr_pipeline.face.tools.openface_program import find_binary, find_image, find_program
+from merr_pipeline.face.tools.pyfeat_weights import TERMS, find_weights
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import OpenFaceSettings, Settings
 
@@ -87,6 +88,17 @@ def _program(name: str, settings: Settings) -> Need:
     )
 
 
+def _pyfeat(settings: Settings) -> list[Need]:
+    """The program and its weights, which come apart: nothing here downloads weights."""
+    own, needed = settings.face.pyfeat, settings.face.tool == "pyfeat"
+    try:
+        files = find_weights(own.weights, own.detector)
+        found, get = f"{len(files)} files of {own.detector} in {own.weights}. {TERMS}", ""
+    except MerrError as error:
+        found, get = None, str(error)
+    return [_program("pyfeat", settings), Need("weights of pyfeat", found, needed, get)]
+
+
 def _openface(settings: Settings) -> list[Need]:
     """What there is of OpenFace, in the order in which it is used; one of the three will do."""
     own = settings.face.openface
@@ -121,6 +133,7 @@ def _wrong_place(own: OpenFaceSettings) -> str | None:
 TOOL_NEEDS: dict[str, Callable[[Settings], list[Need]]] = {
     "facemesh": _facemesh,
     "blendshapes": _blendshapes,
+    "pyfeat": _pyfeat,
     "openface": _openface,
 }
 """By the names that ``face.tool`` takes. Asking costs a second or more for each tool."""

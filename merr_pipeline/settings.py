@@ -128,6 +128,33 @@ class BlendshapesSettings(MeshSettings):
     )
 
 
+class PyfeatSettings(Section):
+    """The pyfeat tool (``face.pyfeat``)."""
+
+    detector: Literal["v1", "v2"] = Field(
+        "v2",
+        description="v2 is one network for all; v1 is older, one network for each task, and "
+        "measured to see Action Units less well.",
+    )
+    weights: Path | None = Field(
+        None,
+        description="Folder with the weights, as <page>/<file> or as a cache of Hugging Face; "
+        "`merr doctor` lists the files and their sources. Part of them, v2's whole network and "
+        "v1's gaze, is for non-commercial research only.",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
+    batch_size: int = Field(
+        4, ge=1, le=64, description="Frames that go through the networks together."
+    )
+    rate_hz: float | None = Field(
+        None, gt=0, description="Frames a second to measure; null measures every frame."
+    )
+    min_detector_score: float = Field(
+        0.6, ge=0.5, le=1, description="Score at which a face is one; py-feat drops all below .5."
+    )
+    max_gap_s: float = Field(0.3, ge=0, description="A longer gap begins a new track.")
+
+
 class OpenFaceSettings(Section):
     """OpenFace (``face.openface``): CSVs already made, else its program, else a docker image."""
 
@@ -163,11 +190,12 @@ class OpenFaceSettings(Section):
 class FaceSettings(Section):
     """Which program measures faces (``face``)."""
 
-    tool: Literal["facemesh", "blendshapes", "openface"] = Field(
+    tool: Literal["facemesh", "blendshapes", "pyfeat", "openface"] = Field(
         "facemesh", description="The face tool."
     )
     timeout_s: float = Field(300.0, gt=0, description="Time limit for one clip.")
     facemesh: FacemeshSettings = FacemeshSettings()
+    pyfeat: PyfeatSettings = PyfeatSettings()
     blendshapes: BlendshapesSettings = BlendshapesSettings()
     openface: OpenFaceSettings = OpenFaceSettings()
 

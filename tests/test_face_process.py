@@ -103,9 +103,9 @@ def test_a_program_that_ends_at_once_is_not_there(tmp_path):
         tool.ask({}, 10)
 
 
-def test_a_program_that_never_gets_ready_is_not_there(monkeypatch):
-    monkeypatch.setattr(process, "START_LIMIT_S", 0.2)
-    tool = ToolProcess([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
+def test_a_program_that_never_gets_ready_is_not_there():
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    tool = ToolProcess(command, os.environ, start_limit_s=0.2)
     with pytest.raises(ToolNotThere):
         tool.ask({}, 10)
 

@@ -57,7 +57,8 @@ class Support(_Entry):
     """How far a tool can be trusted with one Action Unit."""
 
     reliability: Reliability
-    r: float | None = Field(None, ge=-1, le=1)  # the measured correlation behind the tier
+    r: float | None = Field(None, ge=-1, le=1)  # the measured correlation behind the tier, or
+    f1: float | None = Field(None, ge=0, le=1)  # against human coders
 
 
 class ToolSupport(_Entry):

@@ -11,6 +11,7 @@ from merr_pipeline.face.tools.blendshapes import Blendshapes
 from merr_pipeline.face.tools.contract import FaceTool
 from merr_pipeline.face.tools.facemesh import Facemesh
 from merr_pipeline.face.tools.openface import OpenFace
+from merr_pipeline.face.tools.pyfeat import Pyfeat
 from merr_pipeline.schema import FACE, Clip, Row
 from merr_pipeline.settings import FaceSettings, Settings
 from merr_pipeline.stage import Identity, NotOk, Stage, Work, digest, each
@@ -26,7 +27,7 @@ class FaceStage(Stage):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.face
         self.table = load_action_units(settings.templates)
-        self.support = self.table.tools[self.settings.tool]
+        self.support = self.table.tools[tiers_of(self.settings)]
         self.tool = open_tool(self.settings, self.support, settings.templates)
 
     def identity(self) -> Identity:
@@ -76,6 +77,11 @@ class FaceStage(Stage):
             raise
 
 
+def tiers_of(settings: FaceSettings) -> str:
+    """Under which name ``action_units.yaml`` has what the tool sees: py-feat's detectors differ."""
+    return f"pyfeat_{settings.pyfeat.detector}" if settings.tool == "pyfeat" else settings.tool
+
+
 def open_tool(settings: FaceSettings, support: ToolSupport, templates: Path | None) -> FaceTool:
     """The tool that the settings name, not yet started."""
     match settings.tool:
@@ -83,5 +89,7 @@ def open_tool(settings: FaceSettings, support: ToolSupport, templates: Path | No
             return Facemesh(settings.facemesh, settings.timeout_s, support, templates)
         case "blendshapes":
             return Blendshapes(settings.blendshapes, settings.timeout_s, support, templates)
+        case "pyfeat":
+            return Pyfeat(settings.pyfeat, settings.timeout_s, support)
         case "openface":
             return OpenFace(settings.openface, settings.timeout_s, support)

@@ -19,7 +19,8 @@ from merr_pipeline.face.tools.model_file import FACE_LANDMARKER
 from merr_pipeline.schema import MerrError
 
 PROGRAMS = {
-    name: Path(__file__).with_name(f"{name}_program.py") for name in ("facemesh", "blendshapes")
+    name: Path(__file__).with_name(f"{name}_program.py")
+    for name in ("facemesh", "blendshapes", "pyfeat")
 }
 MODELS = {"blendshapes": FACE_LANDMARKER}  # that no package carries
 PYTHONS = ((3, 11), (3, 12))  # mediapipe 0.10.21 has wheels up to 3.12
@@ -46,7 +47,7 @@ def install(name: str) -> str:
 def build(name: str) -> str:
     """Build the environment of a tool, if it is not there yet; gives the version that now runs.
 
-    Downloads about 200 MB the first time; progress goes to stderr.
+    Downloads about 200 MB the first time (pyfeat: 3 GB); progress goes to stderr.
 
     Raises:
         MerrError: no such tool, or uv could not build it (its message has been shown).

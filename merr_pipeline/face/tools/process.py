@@ -46,8 +46,14 @@ class ToolGarbled(Exception):  # noqa: N818
 class ToolProcess:
     """The child; start it with `start`, end it with `close`."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        start_limit_s: float = START_LIMIT_S,
+    ) -> None:
         self._command, self._environment = list(command), dict(environment)
+        self._start_limit_s = start_limit_s
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
 
@@ -115,7 +121,7 @@ class ToolProcess:
 
     def _greet(self) -> None:
         try:
-            self._receive(time.monotonic() + START_LIMIT_S)
+            self._receive(time.monotonic() + self._start_limit_s)
         except (ToolDied, ToolTooSlow, ToolGarbled) as error:
             self.kill()
             raise ToolNotThere from error

@@ -1,0 +1,474 @@
+"""The pyfeat tool: our side of it with a made program, and the real py-feat with made weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from merr_pipeline.clips.probe import ProbeStage
+from merr_pipeline.doctor import check_ready, examine
+from merr_pipeline.emotion.facs import load_action_units
+from merr_pipeline.face.stage import FaceStage
+from merr_pipeline.face.tools import environment, pyfeat
+from merr_pipeline.face.tools.pyfeat_weights import FILES, find_weights
+from merr_pipeline.schema import FACE, Clip, ClipId, MerrError
+from merr_pipeline.settings import load_settings
+from merr_pipeline.stage import Work
+
+REPO = Path(__file__).parent.parent
+UNITS = list(load_action_units().tools["pyfeat_v2"].aus)
+
+
+def settings(*overrides: str):
+    return load_settings("embedded", ["face.tool=pyfeat", *overrides], {})
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A folder with a file for each file of weights."""
+    return write_weights(tmp_path / "weights")
+
+
+def write_weights(folder: Path) -> Path:
+    for file in {file for files in FILES.values() for file in files}:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"the weights {file}")
+    return folder
+
+
+@pytest.mark.parametrize("detector", ["v1", "v2"])
+def test_a_missing_file_of_weights_is_named_with_its_source_and_its_place(weights, detector):
+    first, last = FILES[detector][0], FILES[detector][-1]
+    (weights / last).unlink()
+
+    with pytest.raises(MerrError) as error:
+        find_weights(weights, detector)
+
+    page, name = last.split("/")
+    assert f"https://huggingface.co/py-feat/{page}/resolve/main/{name}" in str(error.value)
+    assert str(weights / page / name) in str(error.value)
+    assert first not in str(error.value)
+    assert "non-commercial" in str(error.value)
+
+
+def test_without_a_folder_all_files_of_the_detector_are_named():
+    with pytest.raises(MerrError, match=r"face\.pyfeat\.weights=FOLDER") as error:
+        find_weights(None, "v1")
+    assert str(error.value).count("https://") == len(FILES["v1"]) == 6
+
+
+def test_weights_are_found_in_a_cache_of_hugging_face_at_the_revision_that_main_names(tmp_path):
+    for revision, content in (("old", "a"), ("new", "b")):
+        for file in FILES["v2"]:
+            page, name = file.split("/")
+            path = tmp_path / f"models--py-feat--{page}" / "snapshots" / revision / name
+            path.parent.mkdir(parents=True)
+            path.write_text(content)
+            (tmp_path / f"models--py-feat--{page}" / "refs").mkdir(exist_ok=True)
+            (tmp_path / f"models--py-feat--{page}" / "refs" / "main").write_text("new\n")
+
+    found = find_weights(tmp_path, "v2")
+
+    assert list(found) == list(FILES["v2"])
+    assert {path.read_text() for path in found.values()} == {"b"}
+
+
+def test_a_build_without_weights_is_refused_with_all_that_is_to_be_done():
+    with pytest.raises(MerrError, match="face_multitask_v28"):
+        check_ready(settings())
+    with pytest.raises(MerrError, match="face_multitask_v28"):
+        FaceStage(settings()).identity()
+
+
+def test_doctor_finds_the_weights_and_says_their_terms(weights):
+    needs = {need.what: need for need in examine(settings(f"face.pyfeat.weights={weights}"))}
+    assert "2 files of v2" in needs["weights of pyfeat"].found
+    assert "non-commercial" in needs["weights of pyfeat"].found
+    assert needs["weights of pyfeat"].needed
+    assert needs["face tool pyfeat"].get == "merr tools install pyfeat"
+
+
+def test_the_fingerprint_names_the_content_of_the_weights_and_not_their_place(weights, tmp_path):
+    def identity(folder, *overrides):
+        tree = settings(f"face.pyfeat.weights={folder}", *overrides)
+        return FaceStage(tree).identity()
+
+    first = identity(weights).fingerprint()
+    moved = weights.rename(tmp_path / "elsewhere")
+    assert identity(moved).fingerprint() == first
+
+    (moved / FILES["v1"][1]).write_text("v2 does not load this one")
+    assert identity(moved).fingerprint() == first
+    (moved / FILES["v2"][1]).write_text("other weights")
+    assert identity(moved).fingerprint() != first
+    assert "face_multitask_v2/face_multitask_v28.safetensors sha256:" in identity(moved).model
+    assert "py-feat 2.1.5, torch 2.15.0" in identity(moved).tool_version
+
+
+@pytest.mark.parametrize("setting", ["detector=v1", "device=cuda", "batch_size=2", "rate_hz=5"])
+def test_what_shapes_the_result_is_in_the_fingerprint(weights, setting):
+    named = f"face.pyfeat.weights={weights}"
+    changed = FaceStage(settings(named, f"face.pyfeat.{setting}")).identity()
+    assert changed.fingerprint() != FaceStage(settings(named)).identity().fingerprint()
+
+
+# --- our side, with a made program -------------------------------------------------------------
+
+MADE_PROGRAM = """
+import json, sys
+from pathlib import Path
+from merr_pipeline.face.tools.program import serve
+from merr_pipeline.face.tools.pyfeat_program import SCHEMA
+from merr_pipeline.schema import Reason
+from merr_pipeline.stage import fail
+
+folder = Path({folder!r})
+
+def measure(request):
+    (folder / "asked.json").write_text(json.dumps([sys.argv[1:], request]))
+    answer = json.loads((folder / "answer.json").read_text())
+    if "refused" in answer:
+        raise fail(Reason.TOOL_MISSING, answer["refused"])
+    return answer["rows"], answer["counts"]
+
+serve(measure, SCHEMA, "2.1.5")
+"""
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    """The face row of what a made program answers; ``ask.asked()`` is what it was asked."""
+    folder = tmp_path_factory.mktemp("made")
+    program = folder / "program.py"
+    program.write_text(MADE_PROGRAM.format(folder=str(folder)))
+    weights = write_weights(folder / "weights")
+    stages = {}
+    probe = {
+        "frame_count": 10,
+        "frame_times_s": [round(0.04 * index, 3) for index in range(10)],
+        "shots": [
+            {"start_frame": 0, "end_frame": 6, "fade_frames": 0},
+            {"start_frame": 6, "end_frame": 10, "fade_frames": 0},
+        ],
+        "status": "ok",
+    }
+
+    def run(rows=(), overrides=(), **answer):
+        answer = answer or {"rows": list(rows), "counts": {"frames": 10, "looked_at": 10}}
+        (folder / "answer.json").write_text(json.dumps(answer))
+        clip = Clip(ClipId("a"), folder / "a.mp4", "a.mp4", "0" * 64)
+        named = (f"face.pyfeat.weights={weights}", *overrides)
+        if named not in stages:
+            stages[named] = FaceStage(settings(*named))
+        return stages[named].annotate([Work(clip, {"probe": probe})])[0]
+
+    run.asked = lambda: json.loads((folder / "asked.json").read_text())
+    run.weights = weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyfeat, "command", lambda name: [sys.executable, str(program)])
+        yield run
+        for stage in stages.values():
+            stage.close()
+
+
+def face(index: int, x: float = 10.0, **values) -> dict:
+    """One row of the program: a face at rest, 40 pixels wide, at ``x``."""
+    points = np.full((68, 2), (x + 20.0, 30.0))
+    points[[36, 45], 0] = x + 5.0, x + 35.0
+    place = {"x": x, "y": 10.0, "width": 40.0, "height": 40.0, "score": 0.9}
+    angles = dict.fromkeys(("Pitch", "Roll", "Yaw", "gaze_pitch", "gaze_yaw"), 0.0)
+    units = dict.fromkeys(UNITS, 0.25)
+    head = {"frame_index": index, "time_s": 0.04 * index, "landmarks": points.ravel().tolist()}
+    return {**head, **place, **angles, **units, **values}
+
+
+def series(track, unit):
+    return next(trace["value"] for trace in track["action_units"] if trace["au"] == unit)
+
+
+def test_a_head_that_looks_up_and_to_its_own_right_looks_up_and_to_the_viewers_left(ask):
+    (track,) = ask([face(0, Pitch=0.1, Yaw=0.2, Roll=0.3)])["tracks"]
+    assert track["pitch_deg"] == [pytest.approx(5.73, abs=0.001)]
+    assert track["yaw_deg"] == [pytest.approx(-11.459, abs=0.001)]
+    assert track["roll_deg"] == [pytest.approx(-17.189, abs=0.001)]
+
+
+def test_eyes_that_look_up_and_to_the_persons_right_look_to_the_viewers_left(ask):
+    (track,) = ask([face(0, gaze_pitch=0.1, gaze_yaw=0.2)])["tracks"]
+    assert track["gaze_pitch_deg"] == [pytest.approx(5.73, abs=0.001)]
+    assert track["gaze_yaw_deg"] == [pytest.approx(-11.459, abs=0.001)]
+
+
+def test_what_py_feat_could_not_tell_of_a_face_is_null(ask):
+    (track,) = ask([face(0, AU12=None, Yaw=None, gaze_yaw=None), face(1, AU12=0.75)])["tracks"]
+    assert series(track, "AU12") == [None, 0.75]
+    assert track["yaw_deg"] == [None, 0.0]
+    assert track["gaze_yaw_deg"] == [None, 0.0]
+
+
+def test_the_mouth_is_as_open_as_its_inner_lips_are_apart_in_widths_of_the_eyes(ask):
+    points = np.full((68, 2), 30.0)
+    points[[36, 45], 0] = 20.0, 60.0
+    points[[62, 66], 1] = 50.0, 60.0
+    (track,) = ask([face(0, landmarks=points.ravel().tolist())])["tracks"]
+    assert track["mouth_open"] == [0.25]
+
+
+def test_probabilities_stay_probabilities_of_twenty_units(ask):
+    row = ask([face(index, AU06=0.1 * index) for index in range(5)])
+    (track,) = row["tracks"]
+    assert row["au_scale"] == "probability"
+    assert [trace["au"] for trace in track["action_units"]] == UNITS
+    assert len(UNITS) == 20
+    assert series(track, "AU06") == [0.0, 0.1, 0.2, 0.3, 0.4]
+    assert {trace["absolute"] for trace in track["action_units"]} == {None}
+
+
+@pytest.mark.parametrize("detector", ["v1", "v2"])
+def test_each_detector_has_its_own_tiers(ask, detector):
+    row = ask([face(0)], [f"face.pyfeat.detector={detector}"])
+    tiers = {trace["au"]: trace["reliability"] for trace in row["tracks"][0]["action_units"]}
+    support = load_action_units().tools[f"pyfeat_{detector}"]
+    assert tiers == {code: entry.reliability for code, entry in support.aus.items()}
+    assert tiers["AU25"] == "moderate"
+    assert tiers["AU01"] == {"v1": "low", "v2": "moderate"}[detector]
+    assert tiers["AU20"] == tiers["AU28"] == "low"
+
+
+def test_a_tier_is_moderate_only_where_half_the_codings_of_people_were_met():
+    for detector in ("v1", "v2"):
+        for entry in load_action_units().tools[f"pyfeat_{detector}"].aus.values():
+            assert (entry.reliability == "moderate") == (entry.f1 is not None and entry.f1 >= 0.5)
+
+
+def test_a_track_ends_at_a_cut_and_two_people_are_two_tracks(ask):
+    rows = [face(index, x) for index in range(10) for x in (10.0, 100.0)]
+    row = ask(rows)
+    assert row["face_count"] == 2
+    frames = [track["frame_index"] for track in row["tracks"]]
+    assert frames == [list(range(6))] * 2 + [list(range(6, 10))] * 2
+    assert [track["box"][0]["x"] for track in row["tracks"]] == [10, 100, 10, 100]
+    assert row["tracks"][2]["time_s"] == [0.24, 0.28, 0.32, 0.36]
+
+
+def test_a_row_fits_the_schema_and_all_series_of_a_track_are_of_one_length(ask):
+    row = ask([face(index) for index in (0, 2, 3)])
+    head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
+    table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
+    assert table.to_pylist() == [{**head, **row}]
+    (track,) = row["tracks"]
+    named = [value for value in track.values() if isinstance(value, list)]
+    traces = [trace["value"] for trace in track["action_units"]]
+    assert {len(item) for item in [*named[:-1], *traces]} == {3}
+
+
+def test_a_clip_without_a_face_is_skipped_and_says_where_it_was_looked_for(ask):
+    row = ask([])
+    assert (row["status"], row["reason"]) == ("skipped", "no_face")
+    assert (row["face_count"], row["looked_at"]) == (0, 10)
+
+
+def test_the_program_is_told_its_detector_its_weights_and_where_the_cuts_are(ask):
+    ask([face(0)], ["face.pyfeat.detector=v1"])
+    words, request = ask.asked()
+    assert words[:4] == ["--detector", "v1", "--device", "cpu"]
+    assert json.loads(words[5]) == {file: str(ask.weights / file) for file in FILES["v1"]}
+    assert request["shot_starts"] == [0, 6]
+    assert (request["rate_hz"], request["batch_size"], request["min_score"]) == (None, 4, 0.6)
+
+
+def test_a_detector_that_cannot_be_made_fails_the_clip_with_its_reason(ask):
+    row = ask(refused="the detector cannot be made: no CUDA here")
+    assert (row["status"], row["reason"]) == ("failed", "tool_missing")
+    assert "no CUDA here" in row["detail"]
+
+
+def test_weights_that_went_away_fail_the_clip_and_say_what_to_do(ask):
+    row = ask([face(0)], ["face.pyfeat.weights=gone"])
+    assert (row["status"], row["reason"]) == ("failed", "tool_missing")
+    assert "face_multitask_v28.safetensors" in row["detail"]
+
+
+def test_the_program_knows_the_units_of_the_table_and_pins_the_version_that_is_named():
+    told = subprocess.run(
+        [sys.executable, "-c", "import json; from merr_pipeline.face.tools.pyfeat_program "
+         "import AU_COLUMNS; print(json.dumps(AU_COLUMNS))"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    tools = load_action_units().tools
+    assert json.loads(told.stdout) == UNITS == list(tools["pyfeat_v1"].aus)
+    assert f"py-feat {pyfeat.VERSION}" in environment.pinned_versions("pyfeat")
+
+
+# --- the real py-feat --------------------------------------------------------------------------
+#
+# Its weights are made (see `made_pyfeat_weights.py`), so nothing here tells how well it sees. It
+# tells that the real package takes weights from our folder, and that places, order, times, columns,
+# units and empty frames come through as they are.
+
+FACES = [
+    *[[(128, 128)]] * 3, [(144, 128)], [],
+    [(144, 128)], [(144, 128), (256, 96)], [(256, 96), (144, 128)],  # the cut comes after it
+    [(144, 128)], [], [], [(80, 160)],
+]  # fmt: skip
+CUT, TIMES_MS = 8, [0, 40, 80, 120, 160, 240, 280, 320, 360, 400, 440, 520]
+
+
+def picture(index: int) -> np.ndarray:
+    """Blobs that the made detector takes for faces, on another ground after the cut."""
+    y, x = np.mgrid[:240, :320]
+    ground = 20 + 12 * np.sin(x / 9) if index < CUT else 90 + 50 * np.cos(y / 7)
+    for cx, cy in FACES[index]:
+        ground = np.maximum(ground, 240 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 800))
+    return np.repeat(np.clip(ground, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The made weights, the clip, and what py-feat itself says of its frames as files."""
+    environment.install("pyfeat")
+    folder = tmp_path_factory.mktemp("pyfeat")
+    names = [str(folder / f"{index:02}.png") for index in range(len(FACES))]
+    with av.open(folder / "clip.mkv", "w") as container:
+        stream = container.add_stream("ffv1", rate=1000, pix_fmt="bgr0")
+        stream.width, stream.height = 320, 240
+        for index, name in enumerate(names):
+            cv2.imwrite(name, picture(index))
+            frame = av.VideoFrame.from_ndarray(picture(index), "rgb24")
+            frame.pts = TIMES_MS[index]
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    uv, program = environment.find_uv_bin(), str(environment.PROGRAMS["pyfeat"])
+    where = subprocess.run(
+        [uv, "python", "find", "--script", program], capture_output=True, check=True, text=True
+    )
+    script = REPO / "tests" / "made_pyfeat_weights.py"
+    subprocess.run(
+        [where.stdout.strip(), str(script), str(folder / "weights"), *names],
+        env=environment.environment(), check=True,
+    )  # fmt: skip
+    return folder
+
+
+def measured(real: Path, *overrides: str):
+    clip = Clip(ClipId("clip"), real / "clip.mkv", "clip.mkv", "0" * 64)
+    tree = settings(f"face.pyfeat.weights={real / 'weights'}", *overrides)
+    probe = ProbeStage(tree).annotate([Work(clip, {})])[0]
+    stage = FaceStage(tree)
+    row = stage.annotate([Work(clip, {"probe": probe})])[0]
+    stage.close()
+    return probe, row
+
+
+@pytest.fixture(scope="module", params=["v1", "v2"])
+def run(request, real):
+    """The detector, the rows of probe and face, and py-feat's own table."""
+    overrides = (f"face.pyfeat.detector={request.param}", "face.pyfeat.batch_size=5")
+    with (real / "weights" / f"{request.param}.csv").open(newline="") as table:
+        own = list(csv.DictReader(table))
+    return request.param, *measured(real, *overrides), own
+
+
+def seen_in(row: dict) -> list[tuple[int, dict, int]]:
+    """Frame, track and place in the track of every face."""
+    return sorted(
+        (
+            (index, track, place)
+            for track in row["tracks"]
+            for place, index in enumerate(track["frame_index"])
+        ),
+        key=lambda seen: (seen[0], seen[1]["box"][seen[2]]["x"]),
+    )
+
+
+real_package = [pytest.mark.extras, pytest.mark.long]
+
+
+class TestRealPackage:
+    pytestmark = real_package
+
+    def test_each_face_is_found_in_its_frame_at_its_place_and_time(self, run):
+        _, probe, row, _ = run
+        assert [shot["start_frame"] for shot in probe["shots"]] == [0, CUT]
+        found = [[] for _ in FACES]
+        for index, track, place in seen_in(row):
+            box = track["box"][place]
+            centre = box["x"] + box["width"] / 2 - 8, box["y"] + box["height"] / 2 - 8
+            found[index].append(tuple(round(side / 16) * 16 for side in centre))
+            assert track["time_s"][place] == TIMES_MS[index] / 1000
+        assert found == [sorted(places) for places in FACES]
+        assert (row["status"], row["looked_at"], row["face_count"]) == ("ok", len(FACES), 2)
+
+    def test_no_track_crosses_the_cut_and_a_face_that_comes_back_goes_on(self, run):
+        _, _, row, _ = run
+        frames = [track["frame_index"] for track in row["tracks"]]
+        assert frames == [[0, 1, 2, 3, 5, 6, 7], [6, 7], [8], [11]]
+        assert [track["shot"] for track in row["tracks"]] == [0, 0, 1, 1]
+
+    def test_every_number_is_that_of_py_feat_itself(self, run):
+        _, _, row, own = run
+        theirs = sorted(
+            (face for face in own if face["FaceRectX"]),
+            key=lambda face: (int(face["frame"]), float(face["FaceRectX"])),
+        )
+        seen = seen_in(row)
+        assert len(seen) == len(theirs) == sum(map(len, FACES))
+        for (index, track, place), face_ in zip(seen, theirs, strict=True):
+            told = {
+                name: float(value) for name, value in face_.items() if name != "input" and value
+            }
+            assert told["frame"] == index
+            assert track["confidence"][place] == pytest.approx(told["FaceScore"], abs=0.002)
+            for name, column, sign in (
+                ("pitch_deg", "Pitch", 1), ("yaw_deg", "Yaw", -1), ("roll_deg", "Roll", -1),
+                ("gaze_pitch_deg", "gaze_pitch", 1), ("gaze_yaw_deg", "gaze_yaw", -1),
+            ):  # fmt: skip
+                degrees = sign * np.degrees(told[column])
+                assert track[name][place] == pytest.approx(degrees, abs=0.1)
+            lips = np.hypot(told["x_62"] - told["x_66"], told["y_62"] - told["y_66"])
+            eyes = np.hypot(told["x_36"] - told["x_45"], told["y_36"] - told["y_45"])
+            assert track["mouth_open"][place] == pytest.approx(lips / eyes, abs=0.002)
+            for unit in UNITS:
+                assert series(track, unit)[place] == pytest.approx(told[unit], abs=0.002)
+
+    def test_each_unit_has_the_column_of_its_own_classifier(self, run):
+        detector, _, row, _ = run
+        for track in row["tracks"]:
+            for number, unit in enumerate(UNITS):
+                values = series(track, unit)
+                assert all(0 <= value <= 1 for value in values)
+                if detector == "v1":  # there each classifier says always the same
+                    assert values == pytest.approx([0.1 + 0.04 * number] * len(values), abs=0.002)
+
+    def test_a_box_is_the_face_and_not_the_larger_crop_of_the_networks(self, run):
+        detector, _, row, own = run
+        crop = float(own[0]["FaceRectWidth"])
+        width = row["tracks"][0]["box"][0]["width"]
+        assert width == pytest.approx(crop / 1.2, abs=0.1) if detector == "v1" else width < crop
+
+    def test_a_wanted_rate_looks_at_fewer_frames_and_begins_anew_at_the_cut(self, real):
+        _, row = measured(real, "face.pyfeat.rate_hz=10")
+        looked_at = [frame for track in row["tracks"] for frame in track["frame_index"]]
+        assert sorted(set(looked_at)) == [0, 3, 5, 7, 8, 11]
+        assert row["looked_at"] == 6
+
+    def test_a_file_that_is_no_weights_fails_the_clip_with_what_py_feat_says(self, real, tmp_path):
+        for file in FILES["v2"]:
+            (tmp_path / file).parent.mkdir(parents=True)
+            (tmp_path / file).write_text("no weights")
+        _, row = measured(real, f"face.pyfeat.weights={tmp_path}")
+        assert (row["status"], row["reason"]) == ("failed", "tool_missing")
+        assert "the detector cannot be made" in row["detail"]
