@@ -72,9 +72,9 @@ class Reason(StrEnum):
     # the face
     STILL = "still"  # one frame: nothing moves, nothing sounds
     NO_FACE = "no_face"  # frames were read, none showed a face
-    NO_OPENFACE_CSV = "no_openface_csv"  # face.openface.csv_dir holds no CSV for this clip
+    NO_OPENFACE_CSV = "no_openface_csv"  # face.openface.csv_dir has none for it
     TOOL_MISSING = "tool_missing"  # the face tool is not installed; merr doctor says how
-    TOOL_CRASHED = "tool_crashed"  # the face tool died twice on this clip
+    TOOL_CRASHED = "tool_crashed"  # the face tool died on this clip (one that stays warm: twice)
     TOOL_TIMEOUT = "tool_timeout"  # the face tool ran out of its time for this clip
     TOOL_OUTPUT_INVALID = "tool_output_invalid"  # the tool's table does not fit the clip
     # the label and the texts

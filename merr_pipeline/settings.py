@@ -178,7 +178,6 @@ class OpenFaceSettings(Section):
         description="Where FeatureExtraction lies in the image; this is its place in "
         "algebr/openface.",
     )
-    memory_mb: int = Field(4096, ge=64, description="Memory one OpenFace may take; it needs 600.")
     keep_dir: Path | None = Field(
         None,
         description="Folder that keeps what OpenFace wrote, so that it never sees a clip twice; "
@@ -195,8 +194,8 @@ class FaceSettings(Section):
     )
     timeout_s: float = Field(300.0, gt=0, description="Time limit for one clip.")
     facemesh: FacemeshSettings = FacemeshSettings()
-    pyfeat: PyfeatSettings = PyfeatSettings()
     blendshapes: BlendshapesSettings = BlendshapesSettings()
+    pyfeat: PyfeatSettings = PyfeatSettings()
     openface: OpenFaceSettings = OpenFaceSettings()
 
 

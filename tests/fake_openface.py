@@ -99,7 +99,14 @@ GARBAGE = """
 sys.stdout.buffer.write(bytes(range(256)) * 400)
 sys.stdout.buffer.flush()
 """
-EATS_MEMORY = "start(); memory = bytearray(400_000_000); run()"
+EATS_MEMORY = """
+start()
+try:
+    memory = bytearray(10**15)
+except MemoryError:
+    say("terminate called after throwing an instance of 'std::bad_alloc'", "  what():  bad_alloc")
+    os.abort()
+"""
 
 
 def write_fake(folder: Path, result: str, behaviour: str = "run()") -> Path:

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_faces import make_probe, times
 
+from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.face.tools.openface_csv import BadCsv, parse_openface
@@ -126,6 +127,87 @@ def test_a_jump_to_another_person_within_a_shot_begins_a_new_track(annotate):
 
 def test_how_many_faces_there_were_is_unknown(annotate):
     assert annotate(made_csv([made_row(1)]), [0.0])["face_count"] is None
+
+
+def test_intensities_beside_a_cut_or_a_jump_are_of_two_people_and_so_of_nobody(annotate):
+    rows = [made_row(n, at=(200, 100) if n <= 7 else (400, 120), AU12=2.0) for n in range(1, 11)]
+    first, second, third = annotate(made_csv(rows), times(10), cuts=[4])["tracks"]
+
+    assert trace(first, "AU12") == [2.0, 2.0, 2.0, None]  # frames 0 to 3, a cut
+    assert trace(second, "AU12") == [None, 2.0, None]  # 4 to 6, another person
+    assert trace(third, "AU12") == [None, 2.0, 2.0]  # 7 to 9, the end
+    assert None not in [*first["box"], *second["box"], *third["box"]]
+
+
+def gazes(annotate, columns, **options):
+    rows = [{**made_row(n), **columns} for n in range(1, 4)]
+    (track,) = annotate(made_csv(rows, **options), times(3))["tracks"]
+    return track["gaze_pitch_deg"][0], track["gaze_yaw_deg"][0]
+
+
+@pytest.mark.parametrize(
+    ("angles", "pitch_deg", "yaw_deg"),
+    [
+        ((0.0, 0.0), 0, 0),
+        ((math.radians(20), 0.0), 0, 20),  # to the viewer's right, which is the person's left
+        ((0.0, math.radians(15)), -15, 0),  # down
+        ((0.0, math.radians(-15)), 15, 0),
+        ((math.radians(-60), math.atan(2 * math.tan(math.radians(10)))), -10, -60),
+    ],
+)
+def test_gaze_is_up_positive_and_to_the_viewers_right_positive(
+    annotate, angles, pitch_deg, yaw_deg
+):
+    columns = dict(zip(("gaze_angle_x", "gaze_angle_y"), angles, strict=True))
+    assert gazes(annotate, columns) == (pytest.approx(pitch_deg), pytest.approx(yaw_deg))
+
+
+def test_gaze_of_versions_without_angles_is_that_of_their_vectors(annotate):
+    left, right = (0.2, 0.1, -0.97), (0.4, 0.3, -0.86)
+    vectors = {f"gaze_{eye}_{axis}": value for eye, direction in enumerate((left, right))
+               for axis, value in zip("xyz", direction, strict=True)}  # fmt: skip
+    x, y, z = (one + other for one, other in zip(left, right, strict=True))
+    angles = {"gaze_angle_x": math.atan2(x, -z), "gaze_angle_y": math.atan2(y, -z)}
+    assert gazes(annotate, vectors) == gazes(annotate, angles)
+    assert gazes(annotate, vectors) == (-11.734, 18.153)
+
+
+def test_eyes_that_look_away_from_the_camera_and_csvs_without_gaze_have_none(annotate):
+    assert gazes(annotate, {"gaze_angle_x": 3.142, "gaze_angle_y": 3.142}) == (None, None)
+    assert gazes(annotate, {}) == (None, None)
+
+
+EYES = [f"gaze_{eye}_{axis}" for eye in (0, 1) for axis in "xyz"]
+EYE_POINTS = [f"eye_lmk_{axis}_{i}" for axis in "xyXYZ" for i in range(56)]
+SPACE_POINTS = [f"{axis}_{i}" for axis in "XYZ" for i in range(68)]
+SHAPE = ["p_scale", "p_rx", "p_ry", "p_rz", "p_tx", "p_ty", *(f"p_{i}" for i in range(34))]
+CLASSES = [f"{unit}_c" for unit in [*UNITS, "AU28"]]
+HEADS = {  # the heads that OpenFace's versions write, by their number of columns
+    431: ["frame", "timestamp", "confidence", "success", *EYES, *POSE, *POINTS, *SPACE_POINTS,
+          *SHAPE, *(f"{unit}_r" for unit in UNITS), *CLASSES],
+    713: ["frame", "timestamp", "confidence", "success", *EYES, "gaze_angle_x", "gaze_angle_y",
+          *EYE_POINTS, *POSE, *POINTS, *SPACE_POINTS, *SHAPE, *(f"{unit}_r" for unit in UNITS),
+          *CLASSES],
+    714: ["frame", "face_id", "timestamp", "confidence", "success", *EYES, "gaze_angle_x",
+          "gaze_angle_y", *EYE_POINTS, *POSE, *POINTS, *SPACE_POINTS, *SHAPE,
+          *(f"{unit}_r" for unit in UNITS), *CLASSES],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("separator", [", ", ","])
+@pytest.mark.parametrize("columns", HEADS)
+def test_csvs_of_all_versions_are_read_alike(annotate, columns, separator):
+    assert len(HEADS[columns]) == columns
+    looking = {"gaze_0_z": -1.0, "gaze_1_z": -1.0, "gaze_angle_x": 0.0, "gaze_angle_y": 0.0}
+    rows = []
+    for number in range(1, 4):
+        known = {**made_row(number, AU12=1.5, pose=(0, 0.1, 0)), **looking}
+        rows.append({name: known.get(name, 0.0) for name in HEADS[columns]})
+    plain = [{**made_row(n, AU12=1.5, pose=(0, 0.1, 0)), **looking} for n in range(1, 4)]
+
+    row = annotate(made_csv(rows, separator), times(3))
+    assert row == annotate(made_csv(plain), times(3))
+    assert (row["status"], row["flags"]) == ("ok", [])
 
 
 def test_columns_are_taken_by_name_whatever_their_order_and_spacing(annotate):
@@ -364,3 +446,20 @@ def test_the_rows_fit_the_schema(annotate):
     head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
     table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
     assert table.to_pylist()[0]["tracks"] == row["tracks"]
+
+
+@pytest.mark.shared
+def test_on_a_real_clip_no_person_takes_over_anothers_track_or_intensities(shared):
+    tree = load_settings("openface", [f"face.openface.csv_dir={shared / 'openface'}"], {})
+    path = shared / "clips" / "samplenew_00051251.mp4"
+    clip = Clip(ClipId(path.stem), path, path.name, "0" * 64)
+    probe = ProbeStage(tree).annotate([Work(clip, {})])[0]
+    first, second = FaceStage(tree).annotate([Work(clip, {"probe": probe})])[0]["tracks"]
+
+    assert (first["frame_index"], second["frame_index"]) == ([*range(39)], [*range(39, 52)])
+    assert max(box["x"] for box in second["box"]) < 500 < 1000 < min(b["x"] for b in first["box"])
+    # the smile of the second man had reached the first one's last frame
+    assert trace(first, "AU12")[-2:] == [0.0, None]
+    assert trace(second, "AU12")[:2] == [None, 1.58]
+    # each looks past the camera, to where the other sits
+    assert max(first["gaze_yaw_deg"]) < -10 < 20 < min(second["gaze_yaw_deg"])

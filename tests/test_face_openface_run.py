@@ -138,7 +138,7 @@ FAILURES = {
     "unit_models": (fake.NO_UNIT_MODELS, "tool_missing", "no Action Unit models"),
     "folder": (fake.CANNOT_MAKE_FOLDER, "tool_crashed", "by SIGABRT: what():  boost::filesystem"),
     "abort_134": ("sys.exit(134)", "tool_crashed", "ended by SIGABRT: it said nothing"),
-    "no_frame": (fake.NO_FRAME_DECODES, "tool_crashed", "SIGSEGV after it had closed the clip"),
+    "no_frame": (fake.NO_FRAME_DECODES, "tool_crashed", "by SIGSEGV after it had closed the clip"),
     "killed": (fake.KILLED_IN_MID_CLIP, "tool_crashed", "by SIGKILL, from outside"),
     "killed_137": ("start(); sys.exit(137)", "tool_crashed", "by SIGKILL, from outside"),
     "stopped_143": ("start(); sys.exit(143)", "tool_crashed", "by SIGTERM, from outside"),
@@ -149,11 +149,12 @@ FAILURES = {
     "not_closed": (fake.NEVER_CLOSES, "tool_output_invalid", "never said 'Closed successfully'"),
     "half": (fake.HALF, "tool_output_invalid", "5 rows up to frame 4 for 10 frames: OpenFace read"),
     "header": (fake.HEADER_ONLY, "tool_output_invalid", "no rows"),
+    "empty": ("start(); write(''); close()", "tool_output_invalid", "is cut short"),
     "cut": (fake.LAST_ROW_CUT, "tool_output_invalid", "last row of OpenFace's CSV is cut short"),
     "line_open": (fake.LAST_LINE_OPEN, "tool_output_invalid", "is cut short"),
     "unit": (fake.NO_SMILE, "tool_output_invalid", "no intensities of AU12"),
     "elsewhere": (fake.WRITES_ELSEWHERE, "tool_output_invalid", "without a CSV"),
-    "memory": (fake.EATS_MEMORY, "tool_crashed", "exit code 1: MemoryError"),
+    "memory": (fake.EATS_MEMORY, "out_of_memory", "see engine.memory_limit_mb"),
 }
 
 
@@ -163,7 +164,7 @@ def test_each_way_of_failing_has_its_reason_and_says_what_happened(
 ):
     kept = tmp_path / "kept"
     program = write_fake(tmp_path / "openface", RESULT, behaviour)
-    row = annotate(program, f"keep_dir={kept}", "memory_mb=256")
+    row = annotate(program, f"keep_dir={kept}")
 
     assert (row["status"], row["reason"]) == ("failed", reason)
     assert detail in row["detail"]
@@ -228,7 +229,7 @@ from merr_pipeline.face.tools.openface_program import find_program
 from merr_pipeline.face.tools.openface_run import run_openface
 from merr_pipeline.settings import load_settings
 settings = load_settings("openface", sys.argv[2:], {}).face.openface
-run_openface(find_program(settings), Path(sys.argv[1]), 60, 4096)
+run_openface(find_program(settings), Path(sys.argv[1]), 60)
 """
 
 
@@ -356,7 +357,7 @@ def test_the_fingerprint_tells_the_program_and_its_models_and_not_their_place(tm
         return FaceStage(settings_for(f"binary={program}", *overrides)).identity().fingerprint()
 
     first = fingerprint("a")
-    assert fingerprint("b", "memory_mb=99", "keep_dir=k") == first
+    assert fingerprint("b", "keep_dir=k") == first
     (tmp_path / "b" / "model").mkdir()
     (tmp_path / "b" / "model" / "main_clnf_general.txt").write_text("a model")
     with_model = fingerprint("b")
@@ -395,10 +396,11 @@ IMAGE = ("docker_image=openface:test", "docker_program=/of/bin/FeatureExtraction
 
 
 def test_without_a_binary_openface_runs_in_its_image_and_sees_one_clip_and_no_network(
-    annotate, docker, tmp_path
+    annotate, docker, tmp_path, monkeypatch
 ):
     clip = make_clip(tmp_path / 'a "folder", of clips' / "тест 笑.mp4")
-    row = annotate("null", *IMAGE, "memory_mb=700", clip=clip)
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (700, 700))
+    row = annotate("null", *IMAGE, clip=clip)
     (inspect, run) = docker_calls(docker)
 
     assert row["status"] == "ok"
@@ -407,7 +409,7 @@ def test_without_a_binary_openface_runs_in_its_image_and_sees_one_clip_and_no_ne
     assert run[:5] == ["run", "--rm", "--pull", "never", "--name"]
     options = run[: run.index("openface:test")]
     assert after("--network", options) == ["none"]
-    assert after("--memory", options) == ["700m"]
+    assert after("--memory", options) == ["700"]
     assert after("--user", options) == [f"{os.getuid()}:{os.getgid()}"]
     assert after("--entrypoint", options) == ["/of/bin/FeatureExtraction"]
     assert after("--workdir", options) == ["/of/bin"]

@@ -89,11 +89,7 @@ class OpenFace:
     def _run(self, program: Program, clip: Clip, frame_count: int) -> OpenFaceRows:
         """The rows that OpenFace makes of a clip, or has made before."""
         kept = self._kept.find(clip.sha256, program)
-        content = (
-            run_openface(program, clip.path, self._timeout_s, self._settings.memory_mb)
-            if kept is None
-            else kept
-        )
+        content = run_openface(program, clip.path, self._timeout_s) if kept is None else kept
         rows = _parse(content)
         if missing := sorted(set(self._support.aus) - set(rows.intensities)):
             raise fail(

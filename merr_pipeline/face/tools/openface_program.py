@@ -11,10 +11,12 @@ import csv
 import hashlib
 import io
 import os
+import resource
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from merr_pipeline.face.tools.environment import ONE_THREAD
 from merr_pipeline.settings import OpenFaceSettings
@@ -34,16 +36,12 @@ class Binary:
     path: Path  # absolute, without links: it looks for its models beside itself
     version: str
     models: str  # "" where they do not lie beside it
+    is_container: ClassVar[bool] = False
 
     def command(self, clip: Path, out: Path, name: str) -> list[str]:
         """What writes ``clip.csv`` into ``out``; ``name`` is not needed here."""
         del name
         return [str(self.path), *_arguments(str(clip), str(out))]
-
-    def removal(self, name: str) -> list[str]:
-        """What ends a run that outlives its process group: nothing does."""
-        del name
-        return []
 
     def __str__(self) -> str:
         return f"{PROGRAM} at {self.path}"
@@ -55,29 +53,28 @@ class DockerImage:
 
     image: str
     program: PurePosixPath  # in the image
-    memory_mb: int
     version: str
     models: str = ""  # the image's id says it all
+    is_container: ClassVar[bool] = True
 
     def command(self, clip: Path, out: Path, name: str) -> list[str]:
         """What writes ``clip.csv`` into ``out``; the container will be called ``name``.
 
-        It sees this one clip, under a plain name, and ``out``; no network, no other user's rights.
+        It sees this one clip, under a plain name, and ``out``; no network, no other user's rights,
+        and no more memory than this process may take: a container does not inherit that limit.
         """
         inside = f"/clip/clip{clip.suffix}"
+        limit_bytes, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = [] if limit_bytes == resource.RLIM_INFINITY else ["--memory", str(limit_bytes)]
         return [
             *("docker", "run", "--rm", "--pull", "never", "--name", name),
-            *("--network", "none", "--memory", f"{self.memory_mb}m"),
+            *("--network", "none", *limit),
             *("--user", f"{os.getuid()}:{os.getgid()}", "--workdir", str(self.program.parent)),
             *(word for each in sorted(ONE_THREAD.items()) for word in ("--env", "=".join(each))),
             *("--mount", _mount(clip, inside, "readonly"), "--mount", _mount(out, "/out")),
             *("--entrypoint", str(self.program), self.image),
             *_arguments(inside, "/out"),
         ]
-
-    def removal(self, name: str) -> list[str]:
-        """What ends the container: killing the client leaves it running."""
-        return ["docker", "rm", "--force", name]
 
     def __str__(self) -> str:
         return f"docker image {self.image}"
@@ -125,7 +122,7 @@ def find_image(settings: OpenFaceSettings) -> DockerImage | None:
         return None
     version = f"{image} {done.stdout.strip()[:23]}"  # "sha256:" and 16 digits
     program = PurePosixPath(settings.docker_program)
-    return DockerImage(image, program, settings.memory_mb, version)
+    return DockerImage(image, program, version)
 
 
 def _models_beside(path: Path) -> str:

@@ -6,6 +6,8 @@ cut at shots and wherever the face in its place is suddenly another one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +29,8 @@ def face_row(rows: OpenFaceRows, probe: Row, support: ToolSupport, min_confidenc
     sightings = _sightings(rows, seen, probe)
     if not sightings:
         raise skip(Reason.NO_FACE, payload={"flags": []})
-    # An intensity is smoothed over three frames, so a failed fit also spoils its neighbours.
-    certain = seen & ~np.convolve(~seen, [1, 1, 1], "same").astype(bool)
     tracks = build_tracks(sightings, probe["shots"], max_gap_s=float("inf"))
+    certain = _unmixed(tracks, len(rows.frame_index))
     return {
         "tracks": [
             _track_row(number, track, rows, certain, support) for number, track in enumerate(tracks)
@@ -44,6 +45,24 @@ def _seen(rows: OpenFaceRows, frame_count: int, min_confidence: float) -> NDArra
     """Which rows show a face: a fit that OpenFace calls good and is sure enough of."""
     sure = np.nan_to_num(rows.confidence).round(3) >= min_confidence
     return np.asarray(rows.success & sure & (rows.frame_index < frame_count))
+
+
+def _unmixed(tracks: Sequence[Track], row_count: int) -> NDArray[np.bool_]:
+    """In which rows the intensities are those of one face.
+
+    OpenFace smooths them over three frames, across cuts and failed fits, so the neighbours of a
+    row must be of its own track. The first and last row of the video have one neighbour.
+    """
+    track_of_row = np.full(row_count, -1)
+    for number, track in enumerate(tracks):
+        track_of_row[_source_rows(track)] = number
+    padded = np.pad(track_of_row, 1, mode="edge")
+    same = (padded[:-2] == track_of_row) & (padded[2:] == track_of_row)
+    return np.asarray(same & (track_of_row >= 0))
+
+
+def _source_rows(track: Track) -> NDArray[np.int64]:
+    return np.array([sighting.source_row for sighting in track.sightings])
 
 
 def _sightings(rows: OpenFaceRows, seen: NDArray[np.bool_], probe: Row) -> list[Sighting]:
@@ -120,7 +139,7 @@ def _track_row(
     certain: NDArray[np.bool_],
     support: ToolSupport,
 ) -> Row:
-    at = np.array([sighting.source_row for sighting in track.sightings])
+    at = _source_rows(track)
     traces = [
         {
             "au": code,

@@ -24,16 +24,16 @@ from merr_pipeline.stage import NotOk, fail, without_folders
 
 CLOSED = "Closed successfully"  # the CSV is complete then, and its values are put right after it
 NO_LANDMARK_MODEL = "Could not load the landmark detector"
+NO_MEMORY = ("bad_alloc", "Insufficient memory")  # the second is OpenCV's
 NO_UNIT_MODELS = "no Action Unit models found"
 CANNOT_START = (125, 126, 127)  # docker's own failure; no such program, or it may not be run
 REMOVAL_LIMIT_S = 30.0
 SAID_BYTES = 20_000  # of its last words
 
-# Runs "$@" in its own place, so that its exit code is this one's. When the pipe at its stdin ends,
-# because whoever started it is gone, everything goes: program, container, folder.
+# Becomes "$@", so that its exit code is this one's. When the pipe at its stdin ends, for whoever
+# started it is gone, everything goes: program, container, folder.
 GUARD = """
-folder=$1 memory_kb=$2 container=$3; shift 3
-ulimit -d "$memory_kb"
+folder=$1 container=$2; shift 2
 exec 3<&0
 (cat <&3; kill -9 $$; [ "$container" ] && docker rm --force "$container"; rm -rf "$folder"
  kill -9 -$$) >/dev/null 2>&1 &
@@ -49,40 +49,32 @@ class Ended:
     said: str  # on stdout and stderr
 
 
-def run_openface(program: Program, clip: Path, limit_s: float, memory_mb: int) -> bytes:
+def run_openface(program: Program, clip: Path, limit_s: float) -> bytes:
     """The finished CSV of a clip.
 
     Raises:
         NotOk: failed with ``NOT_FOUND`` or ``UNREADABLE`` (the clip), ``TOOL_MISSING``,
-            ``TOOL_CRASHED``, ``TOOL_TIMEOUT`` or ``TOOL_OUTPUT_INVALID``.
+            ``TOOL_CRASHED``, ``TOOL_TIMEOUT``, ``TOOL_OUTPUT_INVALID`` or ``OUT_OF_MEMORY``.
     """
     clip = clip.absolute()
     if not clip.is_file():  # OpenFace would take the name for a pipeline or a camera
         raise fail(Reason.NOT_FOUND, "the clip is not there any more")
     if not os.access(clip, os.R_OK):
         raise fail(Reason.UNREADABLE, "the clip may not be read")
-    with tempfile.TemporaryDirectory(prefix="merr-openface-") as private:
+    with tempfile.TemporaryDirectory("", "merr-openface-", ignore_cleanup_errors=True) as private:
         folder = Path(private)
         out = folder / "out"
         out.mkdir()
-        ended = _run(program, clip, folder, limit_s, memory_mb)
+        ended = _run(program, clip, folder, limit_s)
         if (failure := _what_failed(ended, clip, folder)) is not None:
             raise failure
         return _finished_csv(out / f"{NAME}.csv", ended)
 
 
-def _run(program: Program, clip: Path, folder: Path, limit_s: float, memory_mb: int) -> Ended:
+def _run(program: Program, clip: Path, folder: Path, limit_s: float) -> Ended:
     name = f"merr-openface-{uuid.uuid4().hex}"
-    removal = program.removal(name)
-    guard = [
-        "sh",
-        "-c",
-        GUARD,
-        "guard",
-        str(folder),
-        str(memory_mb * 1024),
-        name if removal else "",
-    ]
+    container = name if program.is_container else ""
+    guard = ["sh", "-c", GUARD, "guard", str(folder), container]
     log = folder / "log"
     with log.open("wb") as words:
         child = subprocess.Popen(
@@ -99,11 +91,11 @@ def _run(program: Program, clip: Path, folder: Path, limit_s: float, memory_mb: 
     except subprocess.TimeoutExpired:
         raise fail(Reason.TOOL_TIMEOUT, f"OpenFace took longer than {limit_s:g} s") from None
     finally:
-        _end(child, removal)
+        _end(child, container)
     return Ended(code, _last_words(log))
 
 
-def _end(child: subprocess.Popen[bytes], removal: list[str]) -> None:
+def _end(child: subprocess.Popen[bytes], container: str) -> None:
     """End whatever still runs; the guard's watch on the pipe always does."""
     went_by_itself = child.returncode is not None
     with suppress(ProcessLookupError):
@@ -111,8 +103,9 @@ def _end(child: subprocess.Popen[bytes], removal: list[str]) -> None:
     child.wait()
     assert child.stdin is not None
     child.stdin.close()
-    if removal and not went_by_itself:
+    if container and not went_by_itself:  # docker's client is dead, the container is not
         with suppress(OSError, subprocess.TimeoutExpired):
+            removal = ["docker", "rm", "--force", container]
             subprocess.run(removal, capture_output=True, timeout=REMOVAL_LIMIT_S, check=False)
 
 
@@ -132,6 +125,8 @@ def _what_failed(ended: Ended, clip: Path, folder: Path) -> NotOk | None:
             Reason.TOOL_MISSING,
             "OpenFace finds no Action Unit models: the folder AU_predictors belongs beside it",
         )
+    if any(words in ended.said for words in NO_MEMORY):
+        return fail(Reason.OUT_OF_MEMORY, "OpenFace got no more memory; see engine.memory_limit_mb")
     if signal_number in set(signal.Signals):
         return fail(Reason.TOOL_CRASHED, _how_it_died(signal_number, ended.said, last))
     if ended.code != 0:
@@ -144,7 +139,7 @@ def _how_it_died(number: int, said: str, last: str) -> str:
     if number in (signal.SIGKILL, signal.SIGTERM):
         return f"{died}, from outside: too little memory, or somebody stopped it"
     if CLOSED in said:
-        return f"{died} after it had closed the clip, of which it could decode no frame"
+        return f"{died} after it had closed the clip: perhaps it could decode no frame of it"
     return f"{died}: {last}"
 
 
@@ -156,8 +151,8 @@ def _finished_csv(path: Path, ended: Ended) -> bytes:
     if CLOSED not in ended.said:
         raise fail(Reason.TOOL_OUTPUT_INVALID, f"OpenFace never said {CLOSED!r}")
     content = path.read_bytes()
-    head, *rows = content.splitlines()[:1] + content.splitlines()[-1:]
-    if not content.endswith(b"\n") or any(row.count(b",") != head.count(b",") for row in rows):
+    lines = content.splitlines()
+    if not content.endswith(b"\n") or lines[-1].count(b",") != lines[0].count(b","):
         raise fail(Reason.TOOL_OUTPUT_INVALID, "the last row of OpenFace's CSV is cut short")
     return content
 
