@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import pyarrow as pa
 import pytest
 from made_clips import texture, write_clip
-from test_face_openface import made_csv, made_row
 from test_face_process import CHILD
 
 from merr_pipeline.clips.probe import ProbeStage
@@ -22,7 +19,7 @@ from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.face.tools import environment, facemesh
 from merr_pipeline.face.tools.environment import install, installed_version
-from merr_pipeline.schema import FACE, Clip, ClipId
+from merr_pipeline.schema import Clip, ClipId
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work
 
@@ -348,78 +345,3 @@ def test_head_pose_and_blinks_agree_with_openface(stage, shared):
         assert abs(np.median(np.subtract(one, other))) < 15
     for unit in ("AU01", "AU45"):
         assert np.corrcoef(values(mesh[0], unit), values(openface[0], unit))[0, 1] > 0.5
-
-
-# --- one contract for all face tools -----------------------------------------------------------
-
-
-@pytest.fixture(params=["facemesh", "openface"])
-def any_tool(request, measure, tmp_path):
-    """Probe and face row of the clip with a cut, by each tool."""
-    _, probe, row = measure("two_people_cut")
-    if request.param == "facemesh":
-        return probe, row
-    rows = [made_row(n, success=int(n != 20), AU12=n / 40) for n in range(1, 101)]
-    (tmp_path / "two_people_cut.csv").write_text(made_csv(rows))
-    tree = load_settings("openface", [f"face.openface.csv_dir={tmp_path}"], {})
-    work = work_on(SAMPLES / "clips" / "two_people_cut.mp4")
-    return probe, FaceStage(tree).annotate([work])[0]
-
-
-def test_every_tool_writes_rows_that_fit_the_schema_and_come_back_unchanged(any_tool):
-    _, row = any_tool
-    head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
-    table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
-    table.validate(full=True)
-    assert table.to_pylist() == [{**head, **row}]
-    assert set(row) == set(FACE.names) - set(head)
-
-
-def test_every_tool_gives_tracks_in_order_inside_one_shot_with_the_times_of_probe(any_tool):
-    probe, row = any_tool
-    assert [track["track"] for track in row["tracks"]] == list(range(len(row["tracks"])))
-    for track in row["tracks"]:
-        shot = probe["shots"][track["shot"]]
-        frames = track["frame_index"]
-        assert shot["start_frame"] <= frames[0] <= frames[-1] < shot["end_frame"]
-        assert all(one < other for one, other in pairwise(frames))
-        assert track["time_s"] == [probe["frame_times_s"][index] for index in frames]
-
-
-def test_every_tool_gives_every_series_of_a_track_the_same_length(any_tool):
-    _, row = any_tool
-    for track in row["tracks"]:
-        length = len(track["frame_index"])
-        series = [track[n] for n in ("box", "confidence", "pitch_deg", "yaw_deg", "roll_deg")]
-        series += [trace["value"] for trace in track["action_units"]]
-        series += [t["absolute"] for t in track["action_units"] if t["absolute"] is not None]
-        assert {len(item) for item in series} == {length}
-
-
-def test_every_tool_names_its_scale_its_tiers_and_nothing_that_it_cannot_see(any_tool):
-    _, row = any_tool
-    table = load_action_units()
-    support = table.tools[row["face_tool"]]
-    assert row["au_scale"] == support.scale
-    for track in row["tracks"]:
-        tiers = {trace["au"]: trace["reliability"] for trace in track["action_units"]}
-        assert tiers == {code: entry.reliability for code, entry in support.aus.items()}
-
-
-def test_every_tool_gives_values_within_its_scale_or_null(any_tool):
-    _, row = any_tool
-    top = load_action_units().scales[row["au_scale"]].max
-    given = [
-        value for track in row["tracks"] for trace in track["action_units"]
-        for value in trace["value"] + (trace["absolute"] or []) if value is not None
-    ]  # fmt: skip
-    assert given
-    assert all(0 <= value <= top for value in given)
-
-
-def test_every_tool_keeps_boxes_inside_the_picture(any_tool):
-    probe, row = any_tool
-    for box in (box for track in row["tracks"] for box in track["box"]):
-        assert min(box["x"], box["y"]) >= 0
-        assert box["x"] + box["width"] <= probe["width"] + 0.002
-        assert box["y"] + box["height"] <= probe["height"] + 0.002

@@ -228,20 +228,12 @@ class Faces:
     def find(self, image: np.ndarray, time_s: float) -> list[dict]:
         """The confirmed faces of one RGB frame, largest first."""
         small, scale = shrink(image)
-        seen = [(follower, follower.detect(small)) for follower in self.followers]
-        seen = self.drop_lost_and_double(seen, time_s)
-        waiting = 0  # faces that nobody is free to follow
-        for box in self.hints(small, time_s):
-            if any(overlap(box, follower.box) > SAME_FACE for follower, _ in seen):
-                continue
-            follower = Follower(self.models, self.request, box, time_s)
-            detection = follower.detect(small)
-            if detection is None or self.is_followed(follower, seen):
-                continue
-            if len(seen) < self.request["max_faces"] + SPARE:
-                seen.append((follower, detection))
-            else:
-                waiting += 1
+        seen = self.keep(
+            [(follower, follower.detect(small)) for follower in self.followers], time_s
+        )
+        newcomers = self.find_new(small, time_s, [follower for follower, _ in seen])
+        free = max(0, self.request["max_faces"] + SPARE - len(seen))
+        seen += newcomers[:free]
         self.followers = [follower for follower, _ in seen]
         rows = []
         for follower, detection in seen:
@@ -250,23 +242,33 @@ class Faces:
                 mesh, blendshapes = found
                 row = face_row(self.request, mesh / scale, detection.score, image.shape)
                 rows.append({**row, "blendshapes": blendshapes})
+        faces = len(rows) + len(newcomers[free:])
         shown = largest_first(rows)[: self.request["max_faces"]]
-        return [{**row, "faces": len(rows) + waiting} for row in shown]
+        return [{**row, "faces": faces} for row in shown]
 
-    def is_followed(self, newcomer: Follower, seen: list) -> bool:
-        """Whether somebody follows this face already."""
-        return any(overlap(newcomer.box, follower.box) > SAME_FACE for follower, _ in seen)
-
-    def drop_lost_and_double(self, seen: list, time_s: float) -> list:
+    def keep(self, seen: list, time_s: float) -> list:
         """Let go of faces that are gone, and of the later of two followers of one face."""
         kept: list = []
         for follower, detection in seen:
             lost = round(time_s - follower.confirmed_s, 3) > LOST_S
-            if lost or (detection is not None and self.is_followed(follower, kept)):
+            double = detection is not None and is_among(follower.box, [one for one, _ in kept])
+            if lost or double:
                 follower.close()
             else:
                 kept.append((follower, detection))
         return kept
+
+    def find_new(self, image: np.ndarray, time_s: float, known: list) -> list:
+        """Faces that none of the known followers has, surest hint first, with what was detected."""
+        found: list = []
+        for box in self.hints(image, time_s):
+            if not is_among(box, known):
+                follower = Follower(self.models, self.request, box, time_s)
+                detection = follower.detect(image)
+                if detection is not None and not is_among(follower.box, known):
+                    found.append((follower, detection))
+                    known = [*known, follower]
+        return found
 
     def hints(self, image: np.ndarray, time_s: float) -> list[np.ndarray]:
         """Boxes in which there may be a face, surest first."""
@@ -279,6 +281,11 @@ class Faces:
                 found += self.models.detect(image, piece)
         found.sort(key=lambda detection: (-detection.score, *detection.box))
         return [detection.box for detection in found]
+
+
+def is_among(box: np.ndarray, followers: list[Follower]) -> bool:
+    """Whether this is the face of one of them."""
+    return any(overlap(box, follower.box) > SAME_FACE for follower in followers)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from merr_pipeline.emotion.facs import ToolSupport
 from merr_pipeline.face.action_units import MeasuredFace, measure_face
@@ -16,13 +15,13 @@ from merr_pipeline.face.tools.asking import ask_about_clip
 from merr_pipeline.face.tools.contract import Making
 from merr_pipeline.face.tools.environment import command, environment, pinned_versions
 from merr_pipeline.face.tools.process import ToolProcess
-from merr_pipeline.face.tracks import Box, Looks, Sighting, build_tracks, track_row
+from merr_pipeline.face.tools.sighted import MORE_FACES, mesh_sightings
+from merr_pipeline.face.tracks import Looks, Sighting, build_tracks, track_row
 from merr_pipeline.schema import Clip, Reason, Row
 from merr_pipeline.settings import FacemeshSettings
 from merr_pipeline.stage import skip
 
 VERSION = "0.10.21"  # of mediapipe; the program pins it
-MORE_FACES = "more_faces_than_tracked"  # some faces have no track: max_faces is too low for them
 
 
 class Facemesh:
@@ -73,7 +72,7 @@ class Facemesh:
             self._process, "facemesh", self._request(clip, probe), self._timeout_s, probe
         )
         looked_at = int(counts["looked_at"])
-        sightings = _sightings(table, probe, len(self._geometry.points()))
+        sightings = mesh_sightings(table, probe)
         if not sightings:
             empty = {"face_count": 0, "looked_at": looked_at, "flags": []}
             raise skip(Reason.NO_FACE, payload=empty)
@@ -122,22 +121,3 @@ class Facemesh:
 
 def _looks(face: MeasuredFace) -> Looks:
     return Looks(face.pose, mouth_open=face.mouth_open)
-
-
-def _sightings(table: pa.Table, probe: Row, points: int) -> list[Sighting]:
-    times_s: list[float] = probe["frame_times_s"]
-    return [
-        Sighting(
-            frame_index=row["frame_index"],
-            time_s=times_s[row["frame_index"]],
-            box=Box(row["x"], row["y"], row["width"], row["height"]),
-            confidence=row["score"],
-            landmarks=np.asarray(row["landmarks"], np.float64).reshape(points, 3),
-        )
-        for row in _rows(table)
-    ]
-
-
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
