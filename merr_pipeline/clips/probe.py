@@ -166,18 +166,22 @@ def container_facts(container: Any) -> Row:
     """What the header says of container, codecs and sound.
 
     Raises:
-        NotOk: skipped with ``NO_VIDEO`` when there is no picture but a cover.
+        NotOk: skipped with ``NO_VIDEO`` when there is no picture but a cover; failed with
+            ``DECODE_ERROR`` when nobody here knows its codec.
     """
     video, sound = video_stream(container), container.streams.best("audio")
     if video is None:
         raise skip(Reason.NO_VIDEO)
+    if video.codec_context is None:
+        raise fail(Reason.DECODE_ERROR, "no decoder for this video codec")
+    known = sound is not None and sound.codec_context is not None  # else its facts are not there
     return {
         "container": container.format.name,
         "video_codec": _codec(video),
         "has_sound": sound is not None,
         "sound_codec": _codec(sound),
-        "sound_rate_hz": sound.sample_rate if sound is not None else None,
-        "sound_channels": sound.channels if sound is not None else None,
+        "sound_rate_hz": sound.sample_rate if known else None,
+        "sound_channels": sound.channels if known else None,
         "subtitle_streams": len(container.streams.subtitles),
     }
 

@@ -46,7 +46,8 @@ def open_media(path: Path) -> Iterator[Any]:
 
     Raises:
         NotOk: failed with ``NOT_FOUND``, ``UNREADABLE``, ``EMPTY_FILE``, or with ``NOT_MEDIA`` for
-            what is no regular file, no container that we know, or a playlist.
+            what is no regular file, no container that we know, or a playlist; with
+            ``OUT_OF_MEMORY`` for a header that asks for too much.
     """
     with _open_file(path) as file:
         container = _open_container(file)
@@ -84,8 +85,9 @@ def _open_container(file: BinaryIO) -> Any:
             container_options=options,
             metadata_errors="replace",
         )
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        what = "its header asks for more memory than there may be, as a damaged one does"
+        raise fail(Reason.OUT_OF_MEMORY, f"{what}; see engine.memory_limit_mb") from error
     except FFmpegError as error:
         file.seek(0)
         what = guess_what(file.read(HEAD_BYTES))

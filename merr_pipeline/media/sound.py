@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from merr_pipeline.media.container import Lost, decode, open_media, packets, video_stream
 from merr_pipeline.schema import Reason
@@ -42,7 +43,7 @@ def read_sound(path: Path, rate_hz: int = 16_000) -> Sound:
 
     Raises:
         NotOk: as `open_media`; skipped with ``NO_AUDIO_STREAM``; failed with
-            ``AUDIO_DECODE_ERROR`` when not one sample can be decoded.
+            ``AUDIO_DECODE_ERROR`` when not one sample can be decoded, or made mono.
     """
     lost = Lost()
     with open_media(path) as container:
@@ -76,12 +77,20 @@ class _Run:
     def add(self, frame: Any) -> None:
         self.samples_in += frame.samples
         frame.pts = None  # its time is known by now; jitter in it must not reach the resampler
-        self._parts += [part.to_ndarray() for part in self._resampler.resample(frame)]
+        self._parts += self._resample(frame)
 
     def mono(self) -> np.ndarray:
         """The whole run as float32 mono."""
-        parts = [*self._parts, *(part.to_ndarray() for part in self._resampler.resample(None))]
-        return mix_to_mono(np.concatenate(parts, axis=1))
+        return mix_to_mono(np.concatenate([*self._parts, *self._resample(None)], axis=1))
+
+    def _resample(self, frame: Any | None) -> list[np.ndarray]:
+        try:
+            return [part.to_ndarray() for part in self._resampler.resample(frame)]
+        except MemoryError:
+            raise
+        except FFmpegError as error:  # 65 channels, say
+            kind = ", ".join(map(str, self._kind))
+            raise fail(Reason.AUDIO_DECODE_ERROR, f"cannot be resampled: {kind} Hz") from error
 
 
 def _read_runs(

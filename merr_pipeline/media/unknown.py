@@ -29,7 +29,7 @@ def guess_what(head: bytes) -> str:
         return "a playlist; give the files that it names"
     if WEB_PAGE.match(text):
         return "a web page; a download went wrong"
-    return "text"
+    return "text, no video"
 
 
 def _as_text(head: bytes) -> str | None:

@@ -27,6 +27,7 @@ PYTHONS = ((3, 11), (3, 12))  # mediapipe 0.10.21 has wheels up to 3.12
 
 # Workers share the cores, so each child keeps to one; its libraries read these when they load.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}  # glibc's heap per thread takes a quarter more, for no speed
 QUIET = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
 OURS = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")  # they name our environment, not the tool's
 
@@ -106,4 +107,4 @@ def command(name: str, offline: bool = True) -> list[str]:
 def environment() -> dict[str, str]:
     """The variables a tool runs under: ours, without what names our environment, one thread."""
     kept = {name: value for name, value in os.environ.items() if name not in OURS}
-    return {**kept, **ONE_THREAD, **QUIET}
+    return {**kept, **ONE_THREAD, **ONE_HEAP, **QUIET}
