@@ -12,30 +12,28 @@ does; ``prefect.yaml`` deploys it::
 
 from __future__ import annotations
 
+import queue
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, as_completed
-from prefect.states import Failed
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
+from flows.run_page import LOOK_EVERY_S, RunCancelledError, RunPage, show_table
 from merr_pipeline.build import Build, open_build
+from merr_pipeline.engine.local import StoppedError
 from merr_pipeline.pipeline import BatchReport
 from merr_pipeline.request import Request
 from merr_pipeline.running import print_plan, print_summary
-from merr_pipeline.schema import Status
+from merr_pipeline.schema import MerrError, Status
 from merr_pipeline.summary import Summary
 
 
@@ -89,17 +87,21 @@ RUNNER: Any = ThreadPoolTaskRunner()
 def build_merr(request: BuildRequest) -> Summary | State[Any]:
     """Build the dataset, and publish it also when some clips failed; the run then ends as failed.
 
-    Raises:
-        MerrError: the build cannot start.
+    A build that cannot run ends as failed too, with what to do as the message of its state.
     """
     console = Console(soft_wrap=True)
-    with open_build(request.for_build()) as build:
-        print_plan(build, console)
-        if build.pending:
-            annotate_all(build)
-        summary = build.publish()
+    try:
+        with open_build(request.for_build()) as build:
+            print_plan(build, console)
+            if build.pending:
+                annotate_all(build)
+            summary = build.publish()
+    except RunCancelledError as cancelled:
+        return Cancelled(message=str(cancelled), data=cancelled)
+    except MerrError as error:
+        return Failed(message=str(error), data=error)
     print_summary(summary, build.request, console)
-    create_table_artifact(table_of(summary), key="build-merr-stages", description=headline(summary))
+    show_table(table_of(summary), headline(summary))
     if summary.exit_code:
         failure = SomeClipsFailed(summary)
         return Failed(name="SomeClipsFailed", message=str(failure), data=failure)
@@ -107,28 +109,41 @@ def build_merr(request: BuildRequest) -> Summary | State[Any]:
 
 
 def annotate_all(build: Build) -> None:
-    """One task run per batch, never more of them under way than there are workers."""
+    """One task run per batch, never more of them under way than there are workers.
+
+    Raises:
+        RunCancelledError: somebody has cancelled the run.
+        MerrError: the build cannot go on.
+    """
     batches = build.batches()
-    key, total, done = "build-merr-clips", len(build.pending), 0
-    progress = cast(
-        UUID, create_progress_artifact(0.0, key, f"{total} clips")
-    )  # we are no coroutine
+    total, done = len(build.pending), 0
+    page = RunPage(total)
+    finished: queue.SimpleQueue[PrefectFuture[BatchReport]] = queue.SimpleQueue()
     with build.engine() as engine:
 
         @task(task_run_name="annotate batch {number}", cache_policy=NO_CACHE)
-        def annotate(number: int) -> BatchReport:
-            return engine.run(batches[number])
+        def annotate(number: int) -> Any:  # a report, or the state in which the task run ends
+            try:
+                return engine.run(batches[number])
+            except StoppedError:
+                return Cancelled(message="The run was stopped; finished stages are kept.")
+            except MerrError as error:
+                return Failed(message=str(error), data=error)
 
         waiting = list(range(len(batches)))
         running: dict[PrefectFuture[BatchReport], int] = {}
         while waiting or running:
             while waiting and len(running) < build.workers:
                 number = waiting.pop(0)
-                running[annotate.submit(number)] = number
-            finished = next(as_completed(list(running)))
-            done += len(batches[running.pop(finished)])
-            build.count(finished.result())
-            update_progress_artifact(progress, 100.0 * done / total)
+                future = annotate.submit(number)
+                running[future] = number
+                future.add_done_callback(finished.put)
+            with suppress(queue.Empty):
+                future = finished.get(timeout=LOOK_EVERY_S)
+                done += len(batches[running.pop(future)])
+                build.count(future.result())
+                page.show(100.0 * done / total)
+            page.check_wanted()
 
 
 def table_of(summary: Summary) -> list[dict[str, Any]]:
