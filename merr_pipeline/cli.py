@@ -161,12 +161,13 @@ def doctor(
         console.print_json(json.dumps([asdict(need) for need in needs]))
     else:
         table = Table("what", "found", f"profile {profile}", box=None)
-        table.add_column("how to get it", overflow="fold")
         for need in needs:
             mark = "needs it" if need.needed else "can do without"
-            how = "" if need.found else need.get
-            table.add_row(need.what, need.found or "missing", mark, Text(how))  # no markup in it
+            table.add_row(need.what, need.found or "missing", mark)
         console.print(table)
+        for need in needs:
+            if not need.found:  # as text, for there is no markup in it
+                console.print(Text(f"\n{need.what}: {need.get}"), soft_wrap=True)
     if any(need.needed and need.found is None for need in needs):
         raise typer.Exit(EXIT_COULD_NOT_RUN)
 
