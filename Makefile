@@ -10,6 +10,8 @@ DEV := .venv/.dev
 CLIPS ?= data/samples
 MANIFEST ?= $(shell test -f "$(CLIPS)/manifest.csv" && echo "$(CLIPS)/manifest.csv")
 OUT ?= data/merr
+# One test process per core; a file's tests stay together, for they share what they have built.
+SPREAD := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: setup build-merr test test-all check fix bench samples constraints clean help
 
@@ -34,12 +36,12 @@ build-merr: .venv/.core  ## build a MERR dataset from CLIPS (data/samples) into 
 	@$(BIN)/python -m flows.run_local "$(CLIPS)" --out "$(OUT)" $(if $(MANIFEST),--manifest "$(MANIFEST)") $(ARGS)
 
 test: $(DEV)     ## the tests of core and dev; no network, no GPU, no model
-	$(BIN)/pytest -m "not extras and not long"
+	$(BIN)/pytest $(SPREAD) -m "not extras and not long"
 
 test-all: $(DEV) ## all tests, with every optional extra installed
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null)}" \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev,asr,whisper,hf,train]' -c constraints.txt 'torch==2.13.0'
-	$(BIN)/pytest --no-skips
+	$(BIN)/pytest $(SPREAD) --no-skips
 
 check: $(DEV)    ## format, lint and types; changes nothing
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -44,7 +45,12 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def samples_build(tmp_path_factory) -> Path:
-    """One finished build of the samples; to be looked at, never changed."""
-    folder = tmp_path_factory.mktemp("samples")
-    build(folder)
+    """One finished build of the samples, for all test processes; to be looked at, never changed."""
+    here = tmp_path_factory.getbasetemp()
+    shared = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    folder = shared / "samples"
+    with (shared / "samples.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "dataset").exists():
+            build(folder)
     return folder

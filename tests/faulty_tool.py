@@ -25,20 +25,24 @@ HEAD = struct.Struct("<Q")
 
 
 def main() -> None:
-    """Stand between the worker and the real program, which is started when it is needed."""
+    """Stand between the worker and the real program."""
+    real = start_real()
     send(message())  # ready
-    real: subprocess.Popen[bytes] | None = None
     for line in sys.stdin.buffer:
         name = Path(json.loads(line)["path"]).stem
         if name in FAULTS:
             FAULTS[name]()
             continue
-        if real is None:
-            real = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            read_message(real.stdout)
         real.stdin.write(line)
         real.stdin.flush()
         send(read_message(real.stdout))
+
+
+def start_real() -> subprocess.Popen[bytes]:
+    """The real program, ready."""
+    real = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    read_message(real.stdout)
+    return real
 
 
 def message() -> bytes:
@@ -100,7 +104,7 @@ TOOL = "--as-the-tool"
 
 if TOOL in sys.argv:
     main()
-else:
+elif __name__ in ("__main__", "__mp_main__"):  # the command, or a worker that it spawned
     from merr_pipeline.face.tools import environment, facemesh
 
     def command(name: str) -> list[str]:

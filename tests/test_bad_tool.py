@@ -14,7 +14,7 @@ from faulty_tool import FAULTS
 from small_builds import cut_sample
 
 HERE = Path(__file__).parent
-LIMIT_S = 10  # for the tool on one clip; a good one takes half a second, more on a busy machine
+LIMIT_S = 6  # for the tool on one clip; a good one takes half a second, more on a busy machine
 
 ENDS = {
     "dies": ("tool_crashed", "facemesh died twice on this clip"),

@@ -293,7 +293,7 @@ def test_a_tool_that_is_not_installed_is_missing_and_the_row_says_how_to_get_it(
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
     stage = FaceStage(load_settings("embedded", environment={}))
     row = stage.annotate([work_on(SAMPLES / "clips" / "neutral.mp4")])[0]
-    assert (row["status"], row["reason"]) == ("failed", "tool_missing")
+    assert (row["status"], row["reason"]) == ("failed", "tool_missing"), row["detail"]
     assert "merr tools install facemesh" in row["detail"]
     assert installed_version("facemesh") is None
 
@@ -344,4 +344,7 @@ def test_head_pose_and_blinks_agree_with_openface(stage, shared):
         assert np.corrcoef(one, other)[0, 1] > least_r
         assert abs(np.median(np.subtract(one, other))) < 15
     for unit in ("AU01", "AU45"):
-        assert np.corrcoef(values(mesh[0], unit), values(openface[0], unit))[0, 1] > 0.5
+        one, other = values(mesh[0], unit), values(openface[0], unit)
+        both = np.isfinite(one) & np.isfinite(other)  # beside a cut OpenFace's are null
+        assert both.mean() > 0.8
+        assert np.corrcoef(one[both], other[both])[0, 1] > 0.5

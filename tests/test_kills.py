@@ -271,6 +271,7 @@ def test_a_build_killed_again_and_again_comes_to_the_same_end(first, tmp_path):
     check_rerun(out, first, build_here)
 
 
+@pytest.mark.long
 def test_an_old_dataset_stays_until_the_new_one_takes_its_place(rebuild, tmp_path):
     out = begin(rebuild, tmp_path)
     with running(rebuild.clips, out, REBUILD["names to be traded"]) as run:

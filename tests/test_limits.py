@@ -198,6 +198,7 @@ def write_time_bomb(path: Path) -> None:
             container.mux(packet)
 
 
+@pytest.mark.long
 def test_a_clip_that_takes_too_long_is_named_and_the_others_are_in_the_dataset(tmp_path):
     clips, out = tmp_path / "clips", tmp_path / "out"
     clips.mkdir()

@@ -128,7 +128,7 @@ def modes_hold(tmp_path) -> None:
     ("locked", "place"),
     [
         ("", ""),
-        ("annotations/probe", "(annotations/probe)"),
+        pytest.param("annotations/probe", "(annotations/probe)", marks=pytest.mark.long),
         pytest.param("runs", "(runs)", marks=pytest.mark.long),
     ],
     ids=["out", "stage", "runs"],

@@ -42,6 +42,7 @@ def test_the_wheel_holds_every_template_profile_and_sample(wheel):
     ]
 
 
+@pytest.mark.long
 def test_an_installed_wheel_builds_outside_the_clone(wheel, tmp_path):
     install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--offline"]
     subprocess.run([*install, "--target", tmp_path / "site", wheel], check=True, timeout=60)
