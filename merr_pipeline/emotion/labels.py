@@ -44,7 +44,7 @@ class LabelStage(Stage):
         """Label space, rules and the four settings that decide."""
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool="labels",
             template=digest([self._space.sha256, self._rules.sha256, self._rules.table.sha256]),
             settings=self._settings.model_dump(mode="json"),
@@ -114,10 +114,10 @@ class LabelStage(Stage):
     def _units_agree(self, work: Work, label: str) -> bool:
         """Several trusted Action Units speak for the label, and none against it.
 
-        Neutral is the absence of units, so its score has said all.
+        Neutral is the absence of units, so its score has said all that there is.
         """
         if self._space.find(self._rules.neutral.label) == label:
-            return True
+            return self._rules.neutral.decides
         seen = self._rules.seen(work.seen["moment"])
         active = self._rules.active(seen, work.seen["face"]["au_scale"])
         trusted = {code for code in active if seen[code].reliability != "low"}
@@ -139,6 +139,8 @@ class LabelStage(Stage):
             return "no label given, and no Action Unit speaks for one"
         if not self._rules.scales[work.seen["face"]["au_scale"]].decides:
             return "no label given, and this face tool's values only suggest candidates"
+        if self._space.find(self._rules.neutral.label) == next(iter(candidates)):
+            return "no label given, and a face without signs suggests neutral and proves nothing"
         return "no label given, and the Action Unit rules are not sure enough"
 
 

@@ -97,6 +97,7 @@ class NeutralRule(_Entry):
     """Neutral is the absence of what is listed."""
 
     label: str
+    decides: bool  # whether a face without signs is enough to call somebody neutral
     aus: tuple[Code, ...]
     arousal: tuple[str, ...] = ()
 
