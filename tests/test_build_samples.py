@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from builds import SAMPLES, build, hashes, made, merr, rows
 
@@ -46,6 +47,25 @@ def test_the_dataset_proves_itself(out):
 def test_the_peak_is_within_two_frames_of_the_apex(clips, name):
     assert abs(clips[name]["peak_frame_index"] - TRUTH[name]["apex_frame"]) <= 2
     assert clips[name]["peak_verdict"] in {"clear", "weak"}
+
+
+MOVES = {"smile": "AU12", "surprise": "AU01", "anger_subtitled": "AU07", "sadness_silent": "AU15"}
+MOVES |= {"blink_then_smile": "AU12", "two_people_cut": "AU12", "unlabelled": "AU01"}
+FIFTH_OF_THE_WAY = np.arccos(1 - 2 * 0.2) / np.pi  # in time, of a rise along a raised cosine
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_an_action_unit_sets_in_within_three_frames_of_its_movement(clips, name):
+    (unit,) = (unit for unit in clips[name]["action_units"] if unit["au"] == MOVES[name])
+    truth = TRUTH[name]
+    rise = truth["apex_frame"] - truth["onset_frame"]
+    fall = truth["offset_frame"] - truth["apex_frame"]
+
+    begun = truth["onset_frame"] + FIFTH_OF_THE_WAY * rise
+    ended = truth["offset_frame"] - FIFTH_OF_THE_WAY * fall
+    assert abs(unit["onset_s"] * truth["fps"] - begun) <= 3
+    assert abs(unit["apex_s"] * truth["fps"] - truth["apex_frame"]) <= 2
+    assert abs(unit["offset_s"] * truth["fps"] - ended) <= 6  # a median baseline hides the tail
 
 
 def test_the_blink_is_no_peak(clips):
