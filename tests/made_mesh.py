@@ -42,6 +42,13 @@ def smile(points: Mapping[int, np.ndarray], amount: float) -> dict[int, np.ndarr
     return moved
 
 
+def mirrored(points: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The same face as a mirror shows it: what the left side did, the right side does."""
+    pairs = {**LEFT_OF, 33: 263, 133: 362, 127: 356, 234: 454}
+    other = {**pairs, **{left: right for right, left in pairs.items()}}
+    return {point: points[other.get(point, point)] * (-1.0, 1.0, 1.0) for point in points}
+
+
 def shown(
     frames: Sequence[Mapping[int, np.ndarray]],
     geometry: Geometry,

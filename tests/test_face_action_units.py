@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from made_mesh import made_mesh, shown, smile
+from made_mesh import made_mesh, mirrored, shown, smile
 from test_face_pose import rotation
 
 from merr_pipeline.emotion.facs import load_action_units
@@ -111,8 +111,73 @@ def test_frames_turned_away_do_not_count_towards_a_rest():
     assert not measure_face(frames, GEOMETRY, MAX_YAW_DEG).has_baseline
 
 
-def test_the_units_measured_are_those_that_the_tiers_name():
-    assert set(GEOMETRY.action_units) == set(load_action_units().tools["facemesh"].aus)
+def test_every_unit_with_a_tier_is_measured():
+    assert set(GEOMETRY.action_units) >= set(load_action_units().tools["facemesh"].aus)
+
+
+ONE_SIDED = [
+    ("AU01", move(REST, [0, -0.05, 0], 285, 336), 2.5),
+    ("AU07", move(REST, [0, -0.014, 0], 374, 380, 373), 2.0),
+    ("AU12", move(REST, [0, -0.066, 0], 291), 3.0),
+    # a wink: three quarters shut, of which the first quarter does not count
+    ("AU45", move(REST, [0, 0.075, 0], 386, 385, 387), 5.0),
+]
+"""On the person's left alone, by as much as makes the value given, were it on both sides."""
+
+
+@pytest.mark.parametrize(("code", "moved", "expected"), ONE_SIDED)
+def test_what_the_left_side_does_alone_is_a_positive_asymmetry(code, moved, expected):
+    unit = measure(short_event(moved)).units[code]
+    assert unit.asymmetry[20] == pytest.approx(expected, abs=0.02)
+    assert unit.asymmetry[:17] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("code", "moved", "expected"), ONE_SIDED)
+def test_the_same_in_a_mirror_is_as_negative(code, moved, expected):
+    unit = measure(short_event(mirrored(moved))).units[code]
+    assert unit.asymmetry[20] == pytest.approx(-expected, abs=0.02)
+
+
+def test_both_sides_alike_are_not_asymmetric():
+    units = measure(short_event(smile(REST, 0.6))).units
+    assert units["AU12"].asymmetry == pytest.approx(0, abs=1e-6)
+
+
+def test_a_face_that_is_lopsided_at_rest_is_not_asymmetric():
+    units = measure([move(REST, [0, 0.05, 0], 291)] * 20).units
+    assert units["AU12"].asymmetry == pytest.approx(0, abs=1e-6)
+
+
+def test_one_side_is_told_from_the_other_on_a_head_that_turns_and_tilts():
+    moved = move(REST, [0, -0.066, 0], 291)
+    frames = [
+        shown([moved if 10 <= i < 15 else REST], GEOMETRY, rotation=rotation(-8, i - 15, i / 2))[0]
+        for i in range(30)
+    ]
+    asymmetry = measure_face(np.array(frames), GEOMETRY, MAX_YAW_DEG).units["AU12"].asymmetry
+    assert asymmetry[12] == pytest.approx(3.0, abs=0.05)
+    assert asymmetry[20:] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_head_turned_so_far_that_one_side_is_guessed_has_no_asymmetry():
+    frames = shown([REST] * 30, GEOMETRY)
+    frames[10:15] = shown([smile(REST, 0.6)] * 5, GEOMETRY, rotation=rotation(yaw=21))
+    unit = measure_face(frames, GEOMETRY, MAX_YAW_DEG).units["AU12"]
+    assert np.isnan(unit.asymmetry[10:15]).all()
+    assert np.isfinite(unit.asymmetry[[9, 15]]).all()
+    assert unit.value[12] == pytest.approx(3.0, abs=0.02)
+
+
+def test_without_a_rest_there_is_no_asymmetry():
+    few = GEOMETRY.baseline_frames - 1
+    frames = shown([REST] * 30, GEOMETRY, rotation=rotation(yaw=30))
+    frames[:few] = shown([REST] * few, GEOMETRY)
+    assert np.isnan(measure_face(frames, GEOMETRY, MAX_YAW_DEG).units["AU12"].asymmetry).all()
+
+
+def test_units_in_the_middle_of_the_face_have_no_asymmetry():
+    units = measure([REST] * 20).units
+    assert {code for code, unit in units.items() if unit.asymmetry is None} == {"AU25", "AU26"}
 
 
 def test_the_points_asked_for_are_all_that_is_needed_and_no_more():
@@ -126,6 +191,7 @@ def test_the_points_asked_for_are_all_that_is_needed_and_no_more():
         ("AU25: {lip_gap: 0.02}", "AU25: {jaw: 0.02}", "absolute.AU25 must give its features"),
         ("distance: [[[13], [14]]]", "distance: [[[13], [478]]]", "less than 478"),
         ("AU26: [{", "AU6: [{", "write it as AU12"),
+        ("[[[61], [291]]]", "[[[61], [291]]]\n    sided: true", "a sided feature has two pairs"),
     ],
 )
 def test_a_wrong_geometry_is_refused_with_its_place(tmp_path, old, new, message):

@@ -29,9 +29,10 @@ def face(**events):
     return series
 
 
-def read(shapes, units=UNITS, usable=None):
-    usable = np.ones(FRAMES, bool) if usable is None else usable
-    return read_units(shapes, units, usable, TABLE)
+def read(shapes, units=UNITS, usable=None, facing=None):
+    everywhere = np.ones(FRAMES, bool)
+    usable = everywhere if usable is None else usable
+    return read_units(shapes, units, usable, everywhere if facing is None else facing, TABLE)
 
 
 def both(name, height):
@@ -52,7 +53,7 @@ def both(name, height):
     ],
 )
 def test_a_unit_is_five_times_what_its_coefficients_rise_above_their_rest(code, event, expected):
-    units, has_rest = read(face(**event))
+    units, has_rest = read(face(**event), ALL)
     assert has_rest
     assert units[code].value[20] == pytest.approx(expected)
     assert units[code].value[:17] == pytest.approx(0, abs=1e-9)
@@ -81,7 +82,17 @@ def test_a_face_that_is_lopsided_at_rest_is_not_asymmetric():
 def test_only_units_with_two_sides_have_an_asymmetry():
     units, _ = read(face())
     sided = {code for code, series in units.items() if series.asymmetry is not None}
-    assert sided == {"AU06", "AU07", "AU12", "AU15", "AU45"}
+    assert sided == {"AU04", "AU07", "AU12", "AU45"}
+
+
+def test_where_one_side_is_guessed_there_is_no_asymmetry_and_it_does_not_shape_the_rest():
+    facing = np.arange(FRAMES) >= 15
+    shapes = face(mouthSmileLeft=0.9)
+    shapes["mouthSmileLeft"][:15] = 0.8
+    unit = read(shapes, facing=facing)[0]["AU12"]
+    assert np.isnan(unit.asymmetry[:15]).all()
+    assert unit.asymmetry[20] == pytest.approx(4.0)
+    assert np.isfinite(unit.value).all()
 
 
 def test_a_smile_that_lasts_is_seen_by_the_absolute_value_alone():

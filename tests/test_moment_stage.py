@@ -122,6 +122,26 @@ def test_a_null_value_at_the_peak_stays_null(clip):
     assert (jaw["value_at_peak"], jaw["mean"], jaw["max"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("other", "height", "warned"),
+    [
+        ("AU15", 3.5, ["unlikely_together:AU12+AU15"]),
+        ("AU15", 2.9, []),  # a smile held back
+        ("AU06", 5.0, []),
+    ],
+)
+def test_units_that_a_face_hardly_shows_at_once_are_a_warning_and_keep_their_values(
+    clip, other, height, warned
+):
+    both = {unit: bump(AT, 0.6, 1.2, 1.8, height=h) for unit, h in (("AU12", 4), (other, height))}
+
+    row = annotate(clip, make_face([make_track(AT, both)]))
+
+    assert row["flags"] == warned
+    at_peak = {unit["au"]: unit["value_at_peak"] for unit in row["action_units"]}
+    assert at_peak == {"AU12": 4.0, other: height}
+
+
 def test_a_clip_without_a_face_is_skipped_for_the_reason_of_the_face_stage(clip):
     row = annotate(clip, no_face("skipped", "no_openface_csv"))
 

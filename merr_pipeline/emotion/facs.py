@@ -11,7 +11,7 @@ The knowledge is in ``annotation_templates/action_units.yaml``; this module read
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +50,7 @@ class Scale(_Entry):
     """One way of giving an Action Unit a number."""
 
     active_at: float  # from here on it counts as active
+    strong_at: float  # and from here on as strong
     max: float
 
 
@@ -59,6 +60,14 @@ class Support(_Entry):
     reliability: Reliability
     r: float | None = Field(None, ge=-1, le=1)  # the measured correlation behind the tier, or
     f1: float | None = Field(None, ge=0, le=1)  # against human coders
+
+
+class Unlikely(_Entry):
+    """Action Units that one face hardly shows at once."""
+
+    units: tuple[Code, Code]
+    why: str
+    strong: bool = False  # only where both are strong
 
 
 class ToolSupport(_Entry):
@@ -73,11 +82,14 @@ class ActionUnitTable(_Entry):
 
     units: dict[Code, ActionUnit]
     scales: dict[str, Scale]
+    unlikely_together: tuple[Unlikely, ...] = ()
     tools: dict[str, ToolSupport]
     sha256: str
 
     @model_validator(mode="after")
-    def _tools_use_known_names(self) -> ActionUnitTable:
+    def _all_names_are_known(self) -> ActionUnitTable:
+        for pair in self.unlikely_together:
+            self.check_codes(pair.units, "unlikely_together")
         for name, tool in self.tools.items():
             self.check_codes(tool.aus, f"tools.{name}.aus")
             if tool.scale not in self.scales:
@@ -97,6 +109,22 @@ class ActionUnitTable(_Entry):
     def is_active(self, value: float | None, scale: str) -> bool:
         """Whether a value on that scale counts as active; a missing one never does."""
         return value is not None and value >= self.scales[scale].active_at
+
+    def unlikely(self, values: Mapping[str, float | None], scale: str) -> list[Unlikely]:
+        """Which pairs are there at once that one face hardly shows; a missing unit is in none.
+
+        ``values`` are those of one moment, by code.
+        """
+        return [
+            pair
+            for pair in self.unlikely_together
+            if all(
+                (value := values.get(unit)) is not None
+                and value
+                >= (self.scales[scale].strong_at if pair.strong else self.scales[scale].active_at)
+                for unit in pair.units
+            )
+        ]
 
 
 def load_action_units(templates: Path | None = None) -> ActionUnitTable:

@@ -6,13 +6,14 @@ These are proxies with hand-set scales. `annotation_templates/face_geometry.yaml
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from merr_pipeline.face.geometry import MOUTH, Geometry
+from merr_pipeline.face.geometry import MOUTH, Geometry, Term
 from merr_pipeline.face.pose import Array, HeadPose, fit_rotations, head_pose
 
 FULL_INTENSITY = 5.0
@@ -24,6 +25,7 @@ class UnitSeries:
 
     value: Array  # against the track's own rest
     absolute: Array | None  # against a rest that is the same for everybody, where there is one
+    asymmetry: Array | None  # the person's left side less the right: -5..5, where it has sides
 
 
 @dataclass(frozen=True)
@@ -46,24 +48,24 @@ def measure_face(landmarks: Array, geometry: Geometry, max_yaw_deg: float) -> Me
 
     Returns:
         Values 0..5. Without a rest (fewer usable frames than ``geometry.baseline_frames``) every
-        ``value`` is NaN, and only ``absolute`` says anything.
+        ``value`` is NaN, and only ``absolute`` says anything. ``asymmetry`` is NaN, and has no
+        rest, where the head is turned beyond ``geometry.asymmetry_max_yaw_deg``.
     """
-    pose, features = measure_features(landmarks, geometry)
+    pose, face, unit = _turned_to_front(landmarks, geometry)
+    features = _lengths(face, unit, geometry)
     usable = np.abs(np.round(pose.yaw_deg, 3)) <= max_yaw_deg
     smooth = {name: _smooth(series, usable, geometry) for name, series in features.items()}
     has_baseline = int(usable.sum()) >= geometry.baseline_frames
-    rest = dict.fromkeys(smooth, np.nan)
-    if has_baseline:
-        rest = {
-            name: float(np.percentile(series[usable], geometry.features[name].neutral))
-            for name, series in smooth.items()
-        }
+    rest = _rest(smooth, usable, geometry)
+    facing = usable & (np.abs(np.round(pose.yaw_deg, 3)) <= geometry.asymmetry_max_yaw_deg)
+    sides = _sides(face, unit, facing, geometry)
     units = {
         code: UnitSeries(
             _value(code, smooth, rest, geometry),
             _value(code, smooth, geometry.absolute[code], geometry)
             if code in geometry.absolute
             else None,
+            _asymmetry(code, sides, geometry),
         )
         for code in geometry.action_units
     }
@@ -72,17 +74,75 @@ def measure_face(landmarks: Array, geometry: Geometry, max_yaw_deg: float) -> Me
 
 def measure_features(landmarks: Array, geometry: Geometry) -> tuple[HeadPose, dict[str, Array]]:
     """Head pose, and the lengths of the face turned to the front, in eye distances."""
+    pose, face, unit = _turned_to_front(landmarks, geometry)
+    return pose, _lengths(face, unit, geometry)
+
+
+def _turned_to_front(
+    landmarks: Array, geometry: Geometry
+) -> tuple[HeadPose, dict[int, Array], Array]:
+    """Head pose; each point on the face turned to the front (frames x 3); the eye distance."""
     where = {point: place for place, point in enumerate(geometry.points())}
     anchors = landmarks[:, [where[point] for point in geometry.anchors]]
     rotations = fit_rotations(anchors, np.array(list(geometry.anchors.values())))
     frontal = np.einsum("fji,fpj->fpi", rotations, landmarks)  # by the inverse rotation
     face = {point: frontal[:, place] for point, place in where.items()}
     left, right = geometry.eyes
-    eye_distance = np.hypot(*(face[right] - face[left])[:, :2].T)
-    lengths = {
-        name: feature.measure(face) / eye_distance for name, feature in geometry.features.items()
+    return head_pose(rotations), face, np.hypot(*(face[right] - face[left])[:, :2].T)
+
+
+def _lengths(face: dict[int, Array], unit: Array, geometry: Geometry) -> dict[str, Array]:
+    return {name: feature.measure(face) / unit for name, feature in geometry.features.items()}
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The sided features of one half of the face."""
+
+    series: dict[str, Array]
+    rest: dict[str, float]
+
+    def value(self, terms: Sequence[Term]) -> Array:
+        """An Action Unit by these terms alone, 0..5."""
+        shares = [term.share(self.series[term.feature], self.rest[term.feature]) for term in terms]
+        return np.asarray(
+            FULL_INTENSITY * np.sum(shares, axis=0) / sum(term.weight for term in terms)
+        )
+
+
+def _sides(
+    face: dict[int, Array], unit: Array, facing: NDArray[np.bool_], geometry: Geometry
+) -> tuple[_Side, _Side]:
+    """The person's right side, and the left."""
+    pairs = {
+        name: feature.measure_pairs(face)
+        for name, feature in geometry.features.items()
+        if feature.sided
     }
-    return head_pose(rotations), lengths
+    right, left = (
+        {name: _smooth(both[side] / unit, facing, geometry) for name, both in pairs.items()}
+        for side in (0, 1)
+    )
+    return _Side(right, _rest(right, facing, geometry)), _Side(left, _rest(left, facing, geometry))
+
+
+def _asymmetry(code: str, sides: tuple[_Side, _Side], geometry: Geometry) -> Array | None:
+    if not (terms := geometry.sided_terms(code)):
+        return None
+    right, left = (side.value(terms) for side in sides)
+    return left - right
+
+
+def _rest(
+    series: dict[str, Array], usable: NDArray[np.bool_], geometry: Geometry
+) -> dict[str, float]:
+    """The face at rest; NaN without enough usable frames."""
+    if int(usable.sum()) < geometry.baseline_frames:
+        return dict.fromkeys(series, np.nan)
+    return {
+        name: float(np.percentile(values[usable], geometry.features[name].neutral))
+        for name, values in series.items()
+    }
 
 
 def _smooth(series: Array, usable: NDArray[np.bool_], geometry: Geometry) -> Array:

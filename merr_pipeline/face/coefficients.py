@@ -115,6 +115,7 @@ class Blendshapes(_Entry):
     absolute: tuple[Code, ...]
     smoothing_frames: int = Field(ge=1)
     baseline_frames: int = Field(ge=1)
+    asymmetry_max_yaw_deg: float = Field(gt=0)
     gaze: EyeGeometry
     sha256: str
 
@@ -155,9 +156,15 @@ class UnitReading:
 
 
 def read_units(
-    face: dict[str, Array], units: Sequence[str], usable: NDArray[np.bool_], table: Blendshapes
+    face: dict[str, Array],
+    units: Sequence[str],
+    usable: NDArray[np.bool_],
+    facing: NDArray[np.bool_],
+    table: Blendshapes,
 ) -> tuple[dict[str, UnitReading], bool]:
     """Read a track; frames that are not usable are NaN and do not shape the rest.
+
+    ``facing`` says where both sides are seen; elsewhere there is no asymmetry.
 
     Returns:
         The units, and whether the track has a rest. Without one (fewer usable frames than
@@ -166,25 +173,34 @@ def read_units(
     has_rest = int(usable.sum()) >= table.baseline_frames
     rest_of = usable if has_rest else np.zeros_like(usable)
     smooth = {name: _smooth(series, usable, table) for name, series in face.items()}
+    both = usable & facing
+    sides = {name: _smooth(series, both, table) for name, series in face.items()}
+    enough = both if int(both.sum()) >= table.baseline_frames else np.zeros_like(both)
     return {
-        unit: _read_unit(table.action_units[unit], unit in table.absolute, smooth, rest_of)
+        unit: UnitReading(
+            *_read_unit(table.action_units[unit], unit in table.absolute, smooth, rest_of),
+            _asymmetry(table.action_units[unit], sides, enough),
+        )
         for unit in units
     }, has_rest
 
 
 def _read_unit(
     reading: Reading, as_it_is: bool, smooth: dict[str, Array], rest_of: NDArray[np.bool_]
-) -> UnitReading:
+) -> tuple[Array, Array | None]:
+    """Value, and absolute value where that says something."""
     coefficient = reading.read(smooth)
-    asymmetry = None
-    if reading.has_sides:
-        difference = reading.left_over_right(smooth)
-        asymmetry = FULL_INTENSITY * (difference - _percentile(difference, rest_of, 50))
-    return UnitReading(
-        value=_scaled(coefficient - _percentile(coefficient, rest_of, reading.neutral)),
-        absolute=_scaled(coefficient) if as_it_is else None,
-        asymmetry=asymmetry,
-    )
+    value = _scaled(coefficient - _percentile(coefficient, rest_of, reading.neutral))
+    return value, _scaled(coefficient) if as_it_is else None
+
+
+def _asymmetry(
+    reading: Reading, sides: dict[str, Array], rest_of: NDArray[np.bool_]
+) -> Array | None:
+    if not reading.has_sides:
+        return None
+    difference = reading.left_over_right(sides)
+    return np.asarray(FULL_INTENSITY * (difference - _percentile(difference, rest_of, 50)))
 
 
 def _scaled(coefficient: Array) -> Array:

@@ -31,11 +31,14 @@ class Feature(_Entry):
     down: tuple[Pair, ...] = ()  # how far the second group lies below the first
     distance: tuple[Pair, ...] = ()  # how far the groups are apart, seen from the front
     neutral: float = Field(ge=0, le=100)  # percentile of the track that is the face at rest
+    sided: bool = False  # its two pairs are the person's right side and the left, in that order
 
     @model_validator(mode="after")
     def _has_one_measure(self) -> Feature:
         if bool(self.down) == bool(self.distance):
             raise ValueError("a feature has either `down` or `distance`")
+        if self.sided and len(self.down + self.distance) != 2:
+            raise ValueError("a sided feature has two pairs: the person's right, then the left")
         return self
 
     def points(self) -> set[int]:
@@ -44,13 +47,14 @@ class Feature(_Entry):
 
     def measure(self, face: dict[int, Array]) -> Array:
         """Its length in each frame; ``face`` has each point (frames x 3), turned to the front."""
-        lengths = [
-            (_mean(face, second) - _mean(face, first))[:, 1] for first, second in self.down
-        ] + [
+        return np.asarray(np.mean(self.measure_pairs(face), axis=0))
+
+    def measure_pairs(self, face: dict[int, Array]) -> list[Array]:
+        """The length of each of its pairs, in each frame."""
+        return [(_mean(face, second) - _mean(face, first))[:, 1] for first, second in self.down] + [
             np.hypot(*(_mean(face, second) - _mean(face, first))[:, :2].T)
             for first, second in self.distance
         ]
-        return np.asarray(np.mean(lengths, axis=0))
 
 
 def _mean(face: dict[int, Array], group: tuple[int, ...]) -> Array:
@@ -82,6 +86,7 @@ class Geometry(_Entry):
     absolute: dict[Code, dict[str, float]]
     smoothing_frames: int = Field(ge=1)
     baseline_frames: int = Field(ge=1)
+    asymmetry_max_yaw_deg: float = Field(gt=0)
     sha256: str
 
     @model_validator(mode="after")
@@ -96,6 +101,10 @@ class Geometry(_Entry):
             if not wanted or set(neutral) != wanted:
                 raise ValueError(f"absolute.{code} must give its features: {sorted(wanted)}")
         return self
+
+    def sided_terms(self, code: str) -> tuple[Term, ...]:
+        """What of an Action Unit can be told of each side of the face; may be nothing."""
+        return tuple(t for t in self.action_units[code] if self.features[t.feature].sided)
 
     def points(self) -> list[int]:
         """Mesh points that are needed, sorted; landmark arrays hold them in this order."""

@@ -35,7 +35,7 @@ class FaceStage(Stage):
         making = self.tool.making()
         return Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool=self.settings.tool,
             tool_version=making.versions,
             model=making.model,

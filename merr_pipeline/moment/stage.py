@@ -23,10 +23,13 @@ from merr_pipeline.moment.peaks import Moment, Peak, find_moment
 from merr_pipeline.moment.person import MainPerson, choose_person
 from merr_pipeline.moment.pictures import Picture, face_jpeg, frame_jpeg
 from merr_pipeline.moment.rules import load_moment_rules
+from merr_pipeline.moment.series import Series
 from merr_pipeline.moment.speaking import may_talk, speaking
 from merr_pipeline.schema import MOMENT, Clip, Reason, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail, skip
+
+UNLIKELY_TOGETHER = "unlikely_together"  # a flag; behind a colon, the Action Units
 
 
 class MomentStage(Stage):
@@ -47,7 +50,7 @@ class MomentStage(Stage):
         """Versions shape the pictures and the numbers, settings and templates the choice."""
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool="opencv",
             tool_version=f"{cv2.__version__}, pyav {av.__version__}, numpy {np.__version__}",
             template=digest([self._rules.sha256, self._units.sha256]),
@@ -99,7 +102,10 @@ class MomentStage(Stage):
             **self._peaks(person, moment),
             **self._action_units(person, moment, scale),
             **self._pictures(work, person, moment),
-            "flags": self._flags(tracks, person, moment),
+            "flags": [
+                *self._flags(tracks, person, moment),
+                *self._unlikely(person.series, moment.main.position, scale),
+            ],
         }
 
     def signs(self, clip: Clip) -> frozenset[str]:
@@ -181,6 +187,18 @@ class MomentStage(Stage):
             "sustained_expression": bool(moment.sustained),
         }
         return [flag for flag, is_so in flags.items() if is_so]
+
+    def _unlikely(self, series: Series, peak: int, scale: str) -> list[str]:
+        """A warning for each pair of Action Units that a face hardly shows at once."""
+        values = {
+            trace.au: round(float(trace.value[peak]), 3)
+            for trace in series.traces
+            if np.isfinite(trace.value[peak])
+        }
+        return [
+            f"{UNLIKELY_TOGETHER}:{'+'.join(pair.units)}"
+            for pair in self._units.unlikely(values, scale)
+        ]
 
 
 def _tracks(work: Work) -> list[Row]:

@@ -137,8 +137,14 @@ class Blendshapes:
             ours = coefficients[[sighting.source_row for sighting in track.sightings]]
             shapes = dict(zip(self._names, ours.T, strict=True))
             looks = self._looks(track, shapes)
-            usable = np.abs(np.round(looks.pose.yaw_deg, 3)) <= settings.max_yaw_deg
-            units, has_rest = read_units(shapes, list(self._support.aus), usable, self._table)
+            turned = np.abs(np.round(looks.pose.yaw_deg, 3))
+            units, has_rest = read_units(
+                shapes,
+                list(self._support.aus),
+                turned <= settings.max_yaw_deg,
+                turned <= self._table.asymmetry_max_yaw_deg,
+                self._table,
+            )
             rows.append(track_row(len(rows), track, looks, self._traces(units)))
             all_rested = all_rested and has_rest
         most = _most_faces(table, real)

@@ -113,7 +113,7 @@ class Facemesh:
                 "reliability": support.reliability,
                 "value": face.units[code].value,
                 "absolute": face.units[code].absolute,
-                "asymmetry": None,
+                "asymmetry": face.units[code].asymmetry,
             }
             for code, support in self._support.aus.items()
         ]
