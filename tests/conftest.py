@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from builds import build
 from hypothesis import settings
+from made_pyfeat import make_pyfeat
+
+from merr_pipeline.face.tools.environment import build as build_environment
+from merr_pipeline.face.tools.environment import install
 
 settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("here")  # a busy machine is no fault; CI tries the same examples every time
@@ -54,3 +58,30 @@ def samples_build(tmp_path_factory) -> Path:
         if not (folder / "dataset").exists():
             build(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def facemesh_environment() -> None:
+    """The default face tool, installed; to look costs seconds, so once for all tests."""
+    install("facemesh")
+
+
+@pytest.fixture(scope="session")
+def face_landmarker(shared: Path) -> Path:
+    """The model of the blendshapes tool; what asks for it skips where it is absent."""
+    path = shared / "models" / "face_landmarker.task"
+    if not path.is_file():
+        pytest.skip("face_landmarker.task is not beside this checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def blendshapes_environment() -> None:
+    """The environment of the blendshapes tool; what asks for it has asked for the model before."""
+    build_environment("blendshapes")
+
+
+@pytest.fixture(scope="session")
+def real_pyfeat(tmp_path_factory) -> Path:
+    """The real py-feat, installed, with a clip and weights of our making (see `made_pyfeat`)."""
+    return make_pyfeat(tmp_path_factory.mktemp("pyfeat"))

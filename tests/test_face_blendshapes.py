@@ -52,38 +52,43 @@ import pyarrow as pa
 from merr_pipeline.face.tools.meshes import FACE_FIELDS
 from merr_pipeline.face.tools.program import serve
 
-rows, counts = pickle.load(open(sys.argv[1], "rb"))
 serve(
-    lambda request: (rows, counts),
+    lambda request: pickle.load(open(sys.argv[1], "rb")),
     pa.schema([*FACE_FIELDS, ("blendshapes", pa.list_(pa.float32()))]),
     "made",
 )
 """
 
 
-@pytest.fixture
-def made(monkeypatch, tmp_path):
-    """Runs the tool on faces that a program made by hand gives; see `sighting` for a face."""
-    monkeypatch.setattr(blendshapes, "FACE_LANDMARKER", SMALL)
-    (tmp_path / "small.task").write_bytes(CONTENT)
-    (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "rows")]
-    monkeypatch.setattr(blendshapes, "command", lambda name: command)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Runs the tool on faces that a program made by hand gives; see `sighting` for a face.
 
-    def run(faces, probe, *overrides):
-        stage = FaceStage(
-            settings_with(f"face.blendshapes.model={tmp_path / 'small.task'}", *overrides)
-        )
-        clip = Clip(ClipId("clip"), tmp_path / "clip.mp4", "clip.mp4", "0" * 64)
-        asked = stage.tool.request(clip, probe)
-        rows = [as_row(asked, probe, face) for face in faces]
-        counts = {"frames": probe["frame_count"], "looked_at": probe["frame_count"]}
-        (tmp_path / "rows").write_bytes(pickle.dumps((rows, counts)))
-        row = stage.annotate([Work(clip, {"probe": probe})])[0]
+    The program is started once for each way to set the tool.
+    """
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "small.task").write_bytes(CONTENT)
+    (folder / "program.py").write_text(PROGRAM)
+    command = [sys.executable, str(folder / "program.py"), str(folder / "rows")]
+    stages = {}
+
+    def run(faces, probe, *overrides, model=folder / "small.task"):
+        named = (f"face.blendshapes.model={model}", *overrides)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(blendshapes, "FACE_LANDMARKER", SMALL)
+            patch.setattr(blendshapes, "command", lambda name: command)
+            if named not in stages:
+                stages[named] = FaceStage(settings_with(*named))
+            clip = Clip(ClipId("clip"), folder / "clip.mp4", "clip.mp4", "0" * 64)
+            asked = stages[named].tool.request(clip, probe)
+            rows = [as_row(asked, probe, face) for face in faces]
+            counts = {"frames": probe["frame_count"], "looked_at": probe["frame_count"]}
+            (folder / "rows").write_bytes(pickle.dumps((rows, counts)))
+            return stages[named].annotate([Work(clip, {"probe": probe})])[0]
+
+    yield run
+    for stage in stages.values():
         stage.close()
-        return row
-
-    return run
 
 
 def sighting(frame, *, x=100.0, faces=1, **shapes):
@@ -211,11 +216,11 @@ def test_without_the_right_model_a_clip_waits_for_it_and_no_program_starts(
 
 
 def test_a_model_that_was_put_there_meanwhile_is_used(made, tmp_path):
-    (tmp_path / "small.task").unlink()
-    made_row = made([sighting(n) for n in range(5)], make_probe(times(5)))
-    assert made_row["reason"] == "tool_missing"
-    (tmp_path / "small.task").write_bytes(CONTENT)
-    assert made([sighting(n) for n in range(5)], make_probe(times(5)))["status"] == "ok"
+    faces, probe = [sighting(n) for n in range(5)], make_probe(times(5))
+    model = tmp_path / "small.task"
+    assert made(faces, probe, model=model)["reason"] == "tool_missing"
+    model.write_bytes(CONTENT)
+    assert made(faces, probe, model=model)["status"] == "ok"
 
 
 def test_the_model_is_in_the_fingerprint_and_its_place_is_not(tmp_path):
@@ -317,17 +322,8 @@ def test_doctor_names_program_and_model_and_a_build_without_them_does_not_start(
 
 
 @pytest.fixture(scope="module")
-def model(shared):
-    path = shared / "models" / "face_landmarker.task"
-    if not path.is_file():
-        pytest.skip("the model is not beside this checkout")
-    return path
-
-
-@pytest.fixture(scope="module")
-def stage(model):
-    environment.build("blendshapes")
-    stage = FaceStage(settings_with(f"face.blendshapes.model={model}"))
+def stage(face_landmarker, blendshapes_environment):
+    stage = FaceStage(settings_with(f"face.blendshapes.model={face_landmarker}"))
     stage.setup()
     yield stage
     stage.close()
@@ -389,13 +385,6 @@ def test_what_was_before_a_cut_does_not_change_what_is_measured_after_it(stage, 
         after.append({**row["tracks"][-1], "track": None})
     assert after[0]["frame_index"] == list(range(12, 24))
     assert after[0] == after[1]
-
-
-@pytest.mark.shared
-def test_the_same_clip_gives_the_same_row_whatever_came_before(stage, measure):
-    _, first = measure("smile")
-    others = [work_on(SAMPLES / "clips" / f"{n}.mp4") for n in ("two_people_cut", "smile")]
-    assert stage.annotate(others)[1] == first
 
 
 @pytest.mark.shared

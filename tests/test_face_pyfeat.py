@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from made_pyfeat import CUT, FACES, TIMES_MS
 
+from merr_pipeline import doctor
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.doctor import check_ready, examine
 from merr_pipeline.emotion.facs import load_action_units
@@ -24,7 +24,6 @@ from merr_pipeline.schema import FACE, Clip, ClipId, MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work
 
-REPO = Path(__file__).parent.parent
 UNITS = list(load_action_units().tools["pyfeat_v2"].aus)
 
 
@@ -93,7 +92,8 @@ def test_a_build_without_weights_is_refused_with_all_that_is_to_be_done():
         FaceStage(settings()).identity()
 
 
-def test_doctor_finds_the_weights_and_says_their_terms(weights):
+def test_doctor_finds_the_weights_and_says_their_terms(weights, monkeypatch):
+    monkeypatch.setattr(doctor, "installed_version", lambda name: None)
     needs = {need.what: need for need in examine(settings(f"face.pyfeat.weights={weights}"))}
     assert "2 files of v2" in needs["weights of pyfeat"].found
     assert "non-commercial" in needs["weights of pyfeat"].found
@@ -319,53 +319,10 @@ def test_the_program_knows_the_units_of_the_table_and_pins_the_version_that_is_n
 # tells that the real package takes weights from our folder, and that places, order, times, columns,
 # units and empty frames come through as they are.
 
-FACES = [
-    *[[(128, 128)]] * 3, [(144, 128)], [],
-    [(144, 128)], [(144, 128), (256, 96)], [(256, 96), (144, 128)],  # the cut comes after it
-    [(144, 128)], [], [], [(80, 160)],
-]  # fmt: skip
-CUT, TIMES_MS = 8, [0, 40, 80, 120, 160, 240, 280, 320, 360, 400, 440, 520]
 
-
-def picture(index: int) -> np.ndarray:
-    """Blobs that the made detector takes for faces, on another ground after the cut."""
-    y, x = np.mgrid[:240, :320]
-    ground = 20 + 12 * np.sin(x / 9) if index < CUT else 90 + 50 * np.cos(y / 7)
-    for cx, cy in FACES[index]:
-        ground = np.maximum(ground, 240 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 800))
-    return np.repeat(np.clip(ground, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """The made weights, the clip, and what py-feat itself says of its frames as files."""
-    environment.install("pyfeat")
-    folder = tmp_path_factory.mktemp("pyfeat")
-    names = [str(folder / f"{index:02}.png") for index in range(len(FACES))]
-    with av.open(folder / "clip.mkv", "w") as container:
-        stream = container.add_stream("ffv1", rate=1000, pix_fmt="bgr0")
-        stream.width, stream.height = 320, 240
-        for index, name in enumerate(names):
-            cv2.imwrite(name, picture(index))
-            frame = av.VideoFrame.from_ndarray(picture(index), "rgb24")
-            frame.pts = TIMES_MS[index]
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    uv, program = environment.find_uv_bin(), str(environment.PROGRAMS["pyfeat"])
-    where = subprocess.run(
-        [uv, "python", "find", "--script", program], capture_output=True, check=True, text=True
-    )
-    script = REPO / "tests" / "made_pyfeat_weights.py"
-    subprocess.run(
-        [where.stdout.strip(), str(script), str(folder / "weights"), *names],
-        env=environment.environment(), check=True,
-    )  # fmt: skip
-    return folder
-
-
-def measured(real: Path, *overrides: str):
-    clip = Clip(ClipId("clip"), real / "clip.mkv", "clip.mkv", "0" * 64)
-    tree = settings(f"face.pyfeat.weights={real / 'weights'}", *overrides)
+def measured(folder: Path, *overrides: str):
+    clip = Clip(ClipId("clip"), folder / "clip.mkv", "clip.mkv", "0" * 64)
+    tree = settings(f"face.pyfeat.weights={folder / 'weights'}", *overrides)
     probe = ProbeStage(tree).annotate([Work(clip, {})])[0]
     stage = FaceStage(tree)
     row = stage.annotate([Work(clip, {"probe": probe})])[0]
@@ -374,12 +331,12 @@ def measured(real: Path, *overrides: str):
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
-def run(request, real):
+def run(request, real_pyfeat):
     """The detector, the rows of probe and face, and py-feat's own table."""
     overrides = (f"face.pyfeat.detector={request.param}", "face.pyfeat.batch_size=5")
-    with (real / "weights" / f"{request.param}.csv").open(newline="") as table:
+    with (real_pyfeat / "weights" / f"{request.param}.csv").open(newline="") as table:
         own = list(csv.DictReader(table))
-    return request.param, *measured(real, *overrides), own
+    return request.param, *measured(real_pyfeat, *overrides), own
 
 
 def seen_in(row: dict) -> list[tuple[int, dict, int]]:
@@ -459,16 +416,18 @@ class TestRealPackage:
         width = row["tracks"][0]["box"][0]["width"]
         assert width == pytest.approx(crop / 1.2, abs=0.1) if detector == "v1" else width < crop
 
-    def test_a_wanted_rate_looks_at_fewer_frames_and_begins_anew_at_the_cut(self, real):
-        _, row = measured(real, "face.pyfeat.rate_hz=10")
+    def test_a_wanted_rate_looks_at_fewer_frames_and_begins_anew_at_the_cut(self, real_pyfeat):
+        _, row = measured(real_pyfeat, "face.pyfeat.rate_hz=10")
         looked_at = [frame for track in row["tracks"] for frame in track["frame_index"]]
         assert sorted(set(looked_at)) == [0, 3, 5, 7, 8, 11]
         assert row["looked_at"] == 6
 
-    def test_a_file_that_is_no_weights_fails_the_clip_with_what_py_feat_says(self, real, tmp_path):
+    def test_a_file_that_is_no_weights_fails_the_clip_with_what_py_feat_says(
+        self, real_pyfeat, tmp_path
+    ):
         for file in FILES["v2"]:
             (tmp_path / file).parent.mkdir(parents=True)
             (tmp_path / file).write_text("no weights")
-        _, row = measured(real, f"face.pyfeat.weights={tmp_path}")
+        _, row = measured(real_pyfeat, f"face.pyfeat.weights={tmp_path}")
         assert (row["status"], row["reason"]) == ("failed", "tool_missing")
         assert "the detector cannot be made" in row["detail"]

@@ -14,7 +14,6 @@ from made_clips import at_rate, write_clip
 
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.face.stage import FaceStage
-from merr_pipeline.face.tools.environment import install
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.schema import Clip, ClipId
 from merr_pipeline.settings import load_settings
@@ -26,9 +25,8 @@ FACE = (slice(120, 365), slice(85, 310))  # rows and columns that hold the face 
 
 
 @pytest.fixture(scope="module")
-def look():
+def look(facemesh_environment):
     """Probe, voice, face and moment of a file."""
-    install("facemesh")
     settings = load_settings(environment={})
     stages = {"probe": ProbeStage(settings), "voice": VoiceStage(settings)}
     stages |= {"face": FaceStage(settings), "moment": MomentStage(settings)}

@@ -12,7 +12,6 @@ from made_clips import at_rate, write_clip
 
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.face.stage import FaceStage
-from merr_pipeline.face.tools.environment import install
 from merr_pipeline.media import read_sound
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.schema import Clip, ClipId
@@ -29,8 +28,7 @@ SMALL, LARGE = (60, 90, 150), (330, 30, 300)  # left, top, height
 
 
 @pytest.fixture(scope="module")
-def stages():
-    install("facemesh")
+def stages(facemesh_environment):
     settings = load_settings(environment={})
     made = {"probe": ProbeStage(settings), "voice": VoiceStage(settings)}
     made |= {"face": FaceStage(settings), "moment": MomentStage(settings)}
