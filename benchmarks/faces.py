@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring.clips import default_clips
+from measuring.clips import default_clips, face_landmarker
 from measuring.processes import cpu_s, descendants
 
 from merr_pipeline.clips.manifest import read_inputs
@@ -72,7 +72,7 @@ def main() -> None:
         try:
             stage = warm(works, tool)
         except MerrError as error:
-            print(f"{tool:28}not at hand: {str(error).splitlines()[0]}")
+            print(f"{tool:28}skipped, not at hand: {str(error).splitlines()[0]}")
             continue
         face, rows = cost(lambda stage=stage: stage.annotate(works))
         stage.close()
@@ -101,11 +101,18 @@ def prepared(root: Path) -> list[Work]:
 
 
 def warm(works: list[Work], tool: str, *overrides: str) -> FaceStage:
-    """A face stage whose program has answered once."""
-    stage = FaceStage(load_settings(overrides=[f"face.tool={tool}", *overrides]))
+    """A face stage whose program has answered once.
+
+    Raises:
+        MerrError: the program or its model is not here.
+    """
+    model = face_landmarker()  # else where `merr tools install blendshapes` puts it
+    words = [f"face.blendshapes.model={model}"] if model else []
+    stage = FaceStage(load_settings(overrides=[f"face.tool={tool}", *words, *overrides]))
     stage.setup()
     row = stage.annotate(works[:1])[0]
     if row["reason"] == "tool_missing":
+        stage.close()
         raise MerrError(row["detail"])
     return stage
 

@@ -239,6 +239,12 @@ def test_the_version_is_the_one_that_the_program_pins():
     assert re.search(r'"mediapipe==([\d.]+)"', program)[1] == blendshapes.VERSION
 
 
+@pytest.mark.extras
+@pytest.mark.long
+def test_the_environment_can_be_made_without_the_model(blendshapes_environment):
+    assert environment.installed_version("blendshapes") == blendshapes.VERSION
+
+
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -301,7 +307,9 @@ def test_installing_without_a_network_ends_with_that_message(cache, monkeypatch,
     monkeypatch.setattr(environment, "build", lambda name: "1.2.2")
     monkeypatch.setitem(environment.MODELS, "blendshapes", SMALL)
     assert guarded(lambda: environment.install("blendshapes")) == 2
-    assert "Put small.task" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "blendshapes 1.2.2 is installed, its model is not" in said
+    assert "Put small.task" in said
 
 
 def test_doctor_names_program_and_model_and_a_build_without_them_does_not_start(cache, monkeypatch):

@@ -1,4 +1,4 @@
-"""The clips that the benchmarks run on."""
+"""The clips that the benchmarks run on, and what else may lie beside the checkout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ def default_clips() -> Path:
     """Real clips, where they lie beside the checkout; else the samples."""
     real = ROOT.parent / "shared" / "clips"
     return real if real.is_dir() else ROOT / "data" / "samples"
+
+
+def face_landmarker() -> Path | None:
+    """The model of the blendshapes tool, where it lies beside the checkout."""
+    model = ROOT.parent / "shared" / "models" / "face_landmarker.task"
+    return model if model.is_file() else None
 
 
 def manifest_of(clips: Path) -> Path | None:

@@ -41,7 +41,10 @@ def install(name: str) -> str:
     """
     version = build(name)
     if name in MODELS:
-        MODELS[name].download()
+        try:
+            MODELS[name].download()
+        except MerrError as error:
+            raise MerrError(f"{name} {version} is installed, its model is not: {error}") from error
     return version
 
 
