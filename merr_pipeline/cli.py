@@ -144,6 +144,24 @@ def explain(
     console.print(f"{path}", highlight=False, markup=False)
 
 
+@app.command("tone-words")
+def tone_words(
+    out: Annotated[Path, typer.Argument(help="Output folder of a finished build.")],
+    to: Annotated[Path, typer.Option(help="Folder of your own templates.")],
+) -> None:
+    """Make the edges between the words for voices from your corpus, by percentiles."""
+    from merr_pipeline.corpus import write_tone_words
+
+    for line in write_tone_words(out, to):
+        console.print(line, highlight=False, markup=False)
+    console.print(
+        f"{to / 'tone_words.yaml'}; a build with --set templates={to} makes tone and texts anew",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 @app.command()
 def doctor(
     profile: Profile = "embedded",

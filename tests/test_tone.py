@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from merr_pipeline.schema import PROSODY, TONE, Clip, ClipId, MerrError
 from merr_pipeline.settings import Settings, load_settings
 from merr_pipeline.speech.tone import ToneStage, describe_voice, measures_of, tempo
-from merr_pipeline.speech.wording import arousal_value, pitch_level_st, read_tone_words, word_for
+from merr_pipeline.speech.tone_table import read_tone_words
+from merr_pipeline.speech.wording import Heard, arousal_value, pitch_level_st, word_for
 from merr_pipeline.stage import NotOk, Work, not_ok_row, ok_row
 from merr_pipeline.templates import Template, load_template
 
@@ -60,7 +61,11 @@ def transcript_row(text=None, language=None):
 def described(**voice):
     row = voice_row(**voice)
     rate, source = tempo(row, None, WORDS)
-    return describe_voice(row, rate, source, WORDS)
+    return describe_voice(heard(row, rate), rate, source, WORDS)
+
+
+def heard(voice, rate, **group):
+    return Heard(measures_of(voice, rate, WORDS), voice["flags"], group)
 
 
 def word_of(feature, **voice):
@@ -373,7 +378,7 @@ def test_any_voice_is_described_or_refused_with_a_reason(prosody, speech_s, paus
     voice = voice_row(speech_s, pauses, sorted(flags), **prosody)
     try:
         rate, source = tempo(voice, transcript_row(text), WORDS)
-        row = ok_row(describe_voice(voice, rate, source, WORDS))
+        row = ok_row(describe_voice(heard(voice, rate), rate, source, WORDS))
     except NotOk as ended:
         row = not_ok_row(ended)
     if row["status"] == "skipped":

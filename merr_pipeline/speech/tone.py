@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from merr_pipeline import schema
-from merr_pipeline.schema import Reason, Row, Status
+from merr_pipeline.schema import Clip, Reason, Row, Status
 from merr_pipeline.settings import Settings
+from merr_pipeline.speech.sidecar import primary_language
 from merr_pipeline.speech.syllables import count_syllables
+from merr_pipeline.speech.tone_table import AROUSAL, Group, ToneWords, read_tone_words
 from merr_pipeline.speech.wording import (
+    Heard,
     Measures,
-    ToneWords,
     arousal_value,
     cautions_for,
     compose,
     describe,
     lacks,
     pitch_level_st,
-    read_tone_words,
     word_for,
 )
-from merr_pipeline.stage import Identity, Stage, Work, each, rounded, skip
+from merr_pipeline.stage import Identity, Stage, Work, each, is_ok, rounded, skip
 from merr_pipeline.templates import load_template
 
 SOURCE = "prosody_rules"
@@ -42,12 +44,18 @@ class ToneStage(Stage):
         """The tables by their content, and every setting of ``tone``."""
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool=SOURCE,
             tool_version=str(self._words.version),
             template=self._template.sha256,
             settings=self._settings.model_dump(mode="json"),
         )
+
+    def facts(self, clip: Clip) -> Mapping[str, Any]:
+        """Who speaks, and what language, where the edges between words differ by that."""
+        used = self._words.groups_used()
+        known = {"speaker": clip.speaker_id, "language": clip.language}
+        return {name: value for name, value in known.items() if name in used}
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """One row per clip."""
@@ -65,10 +73,8 @@ class ToneStage(Stage):
             raise skip(Reason(voice["reason"]), _maybe_a_voice(voice))
         if not work.ok("voice"):
             raise skip(Reason.UPSTREAM, f"voice: {voice['reason']}")
-        transcript = work.seen["transcript"] if work.ok("transcript") else None
-        use_text = self._settings.tempo_from == "transcript"
-        rate, source = tempo(voice, transcript if use_text else None, self._words)
-        return describe_voice(voice, rate, source, self._words)
+        found, rate, source = _listen(work.clip, work.seen, self._words, self._settings.tempo_from)
+        return describe_voice(found, rate, source, self._words)
 
 
 def _maybe_a_voice(voice: Row) -> str:
@@ -93,23 +99,65 @@ def tempo(voice: Row, transcript: Row | None, words: ToneWords) -> tuple[float |
     return heard, None if heard is None else "nuclei"
 
 
+def group_of(voice: Row, clip: Clip, transcript: Row | None, words: ToneWords) -> Group:
+    """What is known of a voice that edges may differ by.
+
+    The manifest says what is spoken; a transcript may be a translation, so it comes second.
+    """
+    register = words.register_of(voice["prosody"]["f0_median_hz"])
+    written = transcript["text_language"] if transcript is not None else None
+    return {
+        "speaker": clip.speaker_id,
+        "register": register.name if register else None,
+        "language": primary_language(clip.language) or primary_language(written),
+    }
+
+
+def heard(clip: Clip, rows: Mapping[str, Row], words: ToneWords) -> Heard | None:
+    """The voice that a ``tone`` row of these words describes, from the rows of a clip; or None."""
+    if not is_ok(rows, "tone"):
+        return None
+    rate = rows["tone"]["rate_syll_s"]
+    return _heard(clip, rows["voice"], _transcript_in(rows), rate, words)
+
+
+def _listen(
+    clip: Clip, rows: Mapping[str, Row], words: ToneWords, tempo_from: str
+) -> tuple[Heard, float | None, str | None]:
+    """The voice, its rate, and where the rate is from."""
+    transcript = _transcript_in(rows)
+    rate, source = tempo(rows["voice"], transcript if tempo_from == "transcript" else None, words)
+    return _heard(clip, rows["voice"], transcript, rate, words), rate, source
+
+
+def _transcript_in(rows: Mapping[str, Row]) -> Row | None:
+    return rows["transcript"] if is_ok(rows, "transcript") else None
+
+
+def _heard(
+    clip: Clip, voice: Row, transcript: Row | None, rate_syll_s: float | None, words: ToneWords
+) -> Heard:
+    group = group_of(voice, clip, transcript, words)
+    return Heard(measures_of(voice, rate_syll_s, words), voice["flags"], group)
+
+
 def describe_voice(
-    voice: Row, rate_syll_s: float | None, rate_source: str | None, words: ToneWords
+    voice: Heard, rate_syll_s: float | None, rate_source: str | None, words: ToneWords
 ) -> Row:
     """The payload of a ``tone`` row.
 
     Raises:
         NotOk: skipped with ``LITTLE_SPEECH``.
     """
-    measures = measures_of(voice, rate_syll_s, words)
+    measures = voice.measures
     if any(lacks(measures, {name: least}) for name, least in words.too_little.items()):
         amounts = ", ".join(f"{name} {measures[name]}" for name in words.too_little)
         raise skip(Reason.LITTLE_SPEECH, amounts)
-    found = describe(measures, voice["flags"], words)
-    arousal_word = word_for(measures["arousal"], words.arousal.steps)
+    found = describe(voice, words)
+    arousal_word = word_for(measures[AROUSAL], words.steps(AROUSAL, voice.group))
     by_feature = {item["feature"]: item["word"] for item in found}
     if arousal_word is not None:
-        by_feature["arousal"] = arousal_word
+        by_feature[AROUSAL] = arousal_word
     text = compose(by_feature, words.sentence)
     if not text:
         raise skip(Reason.LITTLE_SPEECH, "no measure that a word could be made from")
@@ -117,11 +165,11 @@ def describe_voice(
         "tone": text,
         "tone_source": SOURCE,
         "words": found,
-        "arousal": measures["arousal"],
+        "arousal": measures[AROUSAL],
         "arousal_word": arousal_word,
         "rate_syll_s": rate_syll_s,
         "rate_source": rate_source,
-        "cautions": cautions_for(measures, voice["flags"], words),
+        "cautions": cautions_for(measures, voice.flags, words),
     }
 
 
