@@ -63,7 +63,9 @@ def test_each_scale_is_told_as_what_it_is(tool, scale, told):
 def test_a_still_face_is_evidence_and_names_what_was_measured():
     [still, _peak] = texts(clip_rows({}, tool="facemesh", scale="proxy_0_5"), "face")
 
-    assert still == ("none of the 4 facial actions measured is active (AU01, AU07, AU12, AU25)")
+    assert still == (
+        "none of the 5 facial actions measured is active (AU01, AU07, AU12, AU15, AU25)"
+    )
 
 
 @pytest.mark.parametrize(("yaw_deg", "reliability"), [(0.0, "moderate"), (60.0, "low")])
