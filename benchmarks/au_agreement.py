@@ -96,7 +96,7 @@ GEOMETRY_BEFORE = {
     "AU26": Before(0.21, 0.14),
     "AU15": Before(0.24, 0.11),
 }
-"""notes/openface_measured.md: geometry of a face mesh against AU_r, twelve clips."""
+"""Geometry of a face mesh against AU_r, twelve clips, before this script was written."""
 
 BLENDSHAPES_BEFORE = {
     "AU45": Before(0.58, 0.09),
@@ -117,7 +117,7 @@ BLENDSHAPES_BEFORE = {
     "AU10": Before(0.00, np.nan),
     "AU14": Before(-0.06, np.nan),
 }
-"""models/README.md: coefficients of FaceLandmarker against AU_r, twelve clips, 1293 frames."""
+"""Coefficients of FaceLandmarker against AU_r, twelve clips, 1293 frames, before this script."""
 
 BEFORE = {"facemesh": GEOMETRY_BEFORE, "blendshapes": BLENDSHAPES_BEFORE}
 
@@ -125,7 +125,7 @@ OPENFACE_ITSELF = {
     "AU45": 0.81, "AU01": 0.65, "AU07": 0.60, "AU12": 0.56, "AU25": 0.57, "AU06": 0.61,
     "AU26": 0.72, "AU15": 0.53, "AU09": 0.76, "AU05": 0.78,
 }  # fmt: skip
-"""notes/openface_measured.md: OpenFace with one landmark model against OpenFace with another."""
+"""OpenFace with one landmark model against OpenFace with another, on the same twelve clips."""
 
 
 def main() -> None:

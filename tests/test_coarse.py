@@ -18,7 +18,8 @@ from merr_pipeline.scene.facts import sentence
 from merr_pipeline.scene.words import load_scene_words
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import load_settings
-from merr_pipeline.speech.wording import compose, read_tone_words
+from merr_pipeline.speech.tone_table import read_tone_words
+from merr_pipeline.speech.wording import compose
 from merr_pipeline.templates import load_template, shipped_folder
 
 TABLE = load_action_units()
