@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from merr_pipeline.face.tools.environment import install
 
 settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("here")  # a busy machine is no fault; CI tries the same examples every time
+
+# A shell that starts us in the background makes us deaf to Ctrl-C, and all that we start with us.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"
