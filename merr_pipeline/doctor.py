@@ -11,8 +11,11 @@ from merr_pipeline.face.tools.environment import installed_version
 from merr_pipeline.face.tools.model_file import FACE_LANDMARKER
 from merr_pipeline.face.tools.openface_program import find_binary, find_image, find_program
 from merr_pipeline.face.tools.pyfeat_weights import TERMS, find_weights
+from merr_pipeline.gpus import visible_gpus
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import OpenFaceSettings, Settings
+from merr_pipeline.speech.asr.contract import AsrError
+from merr_pipeline.speech.asr.models import find_model, versions
 
 OPENFACE_FROM = (
     "--set face.openface.csv_dir=FOLDER for CSVs already made, or put OpenFace's FeatureExtraction "
@@ -34,16 +37,18 @@ class Need:
 def examine(settings: Settings) -> list[Need]:
     """Everything that a build with these settings needs, and what other settings would."""
     tools = [need for needs in TOOL_NEEDS.values() for need in needs(settings)]
-    return [_machine(), _python(), *tools]
+    return [_machine(), _python(), *tools, *_asr(settings)]
 
 
 def check_ready(settings: Settings) -> None:
-    """Refuse to start a build that cannot work.
+    """Refuse to start a build that cannot work; a model that is only named is fetched here.
 
     Raises:
         MerrError: something that these settings need is missing; it says how to get it.
     """
-    needs = [_machine(), _python(), *TOOL_NEEDS[settings.face.tool](settings)]
+    tool = TOOL_NEEDS[settings.face.tool](settings)
+    asr = _asr(settings, fetch=True) if _is_asr_asked(settings) else []
+    needs = [_machine(), _python(), *tool, *asr]
     missing = [need for need in needs if need.needed and need.found is None]
     if missing:
         lines = [f"{need.what} is missing: {need.get}" for need in missing]
@@ -128,6 +133,26 @@ def _wrong_place(own: OpenFaceSettings) -> str | None:
             f"try docker pull {own.docker_image}"
         )
     return None
+
+
+def _is_asr_asked(settings: Settings) -> bool:
+    return "asr" in settings.transcript.sources
+
+
+def _asr(settings: Settings, *, fetch: bool = False) -> list[Need]:
+    """The speech recogniser: its package and its model, and a GPU where it is to have one."""
+    own, needed = settings.transcript.asr, _is_asr_asked(settings)
+    what = f"speech recognition by {own.backend}"
+    try:
+        place = find_model(own, fetch=fetch)
+        needs = [Need(what, f"{versions(own)}; model {place}", needed, "")]
+    except AsrError as error:
+        needs = [Need(what, None, needed, str(error))]
+    if needed and own.device == "cuda":
+        gpus = visible_gpus()
+        found = f"{len(gpus)} visible" if gpus else None
+        needs.append(Need("GPU", found, True, "--set transcript.asr.device=cpu, or a GPU"))
+    return needs
 
 
 TOOL_NEEDS: dict[str, Callable[[Settings], list[Need]]] = {

@@ -67,7 +67,9 @@ class Reason(StrEnum):
     AUDIO_DECODE_ERROR = "audio_decode_error"  # there is a sound stream, and it cannot be read
     NO_SPEECH = "no_speech"  # sound without a detected voice
     LITTLE_SPEECH = "little_speech"  # too little voiced speech to describe
-    NO_TRANSCRIPT = "no_transcript"  # no column, sidecar or embedded subtitle gives words
+    NO_TRANSCRIPT = "no_transcript"  # no source gives words
+    REJECTED_HALLUCINATION = "rejected_hallucination"  # asr wrote words that were hardly said
+    LOW_CONFIDENCE = "low_confidence"  # asr is too unsure of its words
     BAD_SIDECAR = "bad_sidecar"  # a sidecar is there, and cannot be read as subtitles
     # the face
     STILL = "still"  # one frame: nothing moves, nothing sounds
@@ -161,6 +163,7 @@ SHOT = _struct(start_s=_float, end_s=_float, start_frame=_int, end_frame=_int, f
 """Half open: ``end_frame``, ``end_s`` belong to the next shot (the last ends at the duration).
 The first ``fade_frames`` frames still show the shot before, mixed in; 0 after a hard cut."""
 SEGMENT = _struct(start_s=_float, end_s=_float, text=_text, speaker=_text, confidence=_float)
+"""``confidence`` is that of asr: the mean probability of the words, or of a token."""
 PEAK = _struct(frame_index=_int, time_s=_float, score=_float, verdict=_text)
 EVIDENCE = _struct(
     id=_text,
@@ -249,6 +252,14 @@ TRANSCRIPT = _stage(
     transcript_source=_text,  # manifest | sidecar | embedded | asr
     text_language=_text,
     segments=pa.list_(SEGMENT),
+    words=pa.list_(_struct(start_s=_float, end_s=_float, text=_text, probability=_float)),  # asr
+    rejected_text=_text,  # what asr wrote and the gates refused; no other stage may read it
+    asr=_struct(  # what the gates judged by; of several pieces of a long clip the worst
+        language_probability=_float,
+        avg_logprob=_float,  # per token
+        no_speech_prob=_float,
+        compression_ratio=_float,
+    ),
     flags=pa.list_(_text),
 )
 

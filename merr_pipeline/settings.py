@@ -74,15 +74,56 @@ class VoiceSettings(Section):
         return self
 
 
+class AsrSettings(Section):
+    """Speech recognition (``transcript.asr``), where ``transcript.sources`` ends with ``asr``."""
+
+    backend: Literal["faster-whisper", "openai-whisper", "transformers"] = Field(
+        "faster-whisper", description="The program that runs the model."
+    )
+    model: str = Field(
+        "small",
+        description="Folder or file of the model, or a name that the backend knows; a name is "
+        "looked for in its cache, and fetched before the build starts where there is a network.",
+    )
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="Where the model runs; cuda gives each GPU one worker."
+    )
+    compute_type: Literal["int8", "int8_float16", "float16", "bfloat16", "float32"] | None = Field(
+        None,
+        description="Numbers that the model counts with; null takes the backend's usual ones. "
+        "The int8 kinds are for faster-whisper alone.",
+    )
+    language: str | None = Field(
+        None, description="Language of clips whose manifest names none; null finds it out."
+    )
+    beam_size: int = Field(5, ge=1, description="Width of the search; 1 is faster.")
+    batch_size: int = Field(
+        1,
+        ge=1,
+        description="Clips decoded together. With 1 no row depends on its neighbours by a bit; "
+        "more is faster on a GPU, and may change the last digit of a confidence.",
+    )
+    word_times: bool = Field(True, description="Find the time of each word, where a model can.")
+
+
 class TranscriptSettings(Section):
     """Where words may come from (``transcript``); the first source that has any wins."""
 
-    sources: tuple[Literal["manifest", "sidecar", "embedded"], ...] = Field(
-        ("manifest", "sidecar", "embedded"), description="Sources in order of trust."
+    sources: tuple[Literal["manifest", "sidecar", "embedded", "asr"], ...] = Field(
+        ("manifest", "sidecar", "embedded"),
+        description="Sources in order of trust; asr, a model that writes down what it hears, "
+        "may be the last one.",
     )
     prefer_language: str | None = Field(
         None, description="Language of the sidecar or track to take when there are several."
     )
+    asr: AsrSettings = AsrSettings()
+
+    @model_validator(mode="after")
+    def _asr_comes_last(self) -> TranscriptSettings:
+        if "asr" in self.sources[:-1]:
+            raise ValueError("asr must be the last source: what a person wrote comes first")
+        return self
 
 
 class MeshSettings(Section):

@@ -52,6 +52,15 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def asr_models(tmp_path_factory) -> Path:
+    """A folder with speech recognisers of random weights, one for each backend."""
+    pytest.importorskip("torch", reason="the extras asr, whisper and hf are not installed")
+    import made_asr_models
+
+    return made_asr_models.write_all(tmp_path_factory.mktemp("asr"))
+
+
+@pytest.fixture(scope="session")
 def samples_build(tmp_path_factory) -> Path:
     """One finished build of the samples, for all test processes; to be looked at, never changed."""
     here = tmp_path_factory.getbasetemp()

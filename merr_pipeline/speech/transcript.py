@@ -1,7 +1,8 @@
 """The ``transcript`` stage: the words of a clip, where someone wrote them down.
 
 Asked in the order of ``transcript.sources``; the first that has words wins. Nothing is guessed:
-without a source there is no transcript, and the row says so.
+without a source there is no transcript, and the row says so. The last source may be ``asr``, a
+model that writes down what it hears (`speech/asr`); it is asked where no other has words.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 import av
 
 from merr_pipeline.media import SubtitleTrack, read_subtitles
-from merr_pipeline.schema import TRANSCRIPT, Clip, Reason, Row
+from merr_pipeline.schema import TRANSCRIPT, Clip, Reason, Row, Status
 from merr_pipeline.settings import Settings
+from merr_pipeline.speech.asr.source import AsrSource
 from merr_pipeline.speech.sidecar import (
     BadSidecarError,
     Subtitles,
@@ -24,8 +26,9 @@ from merr_pipeline.speech.sidecar import (
     read_sidecar,
 )
 from merr_pipeline.speech.subtitle_text import Cue, cues_of, tidy
-from merr_pipeline.stage import Identity, Stage, Work, each, fail, skip
+from merr_pipeline.stage import Identity, Resources, Stage, Work, each, fail, skip
 
+WORDLESS = (Reason.NO_TRANSCRIPT, Reason.BAD_SIDECAR)  # then asr is asked
 OTHER_CLOCK_SLACK_S = 1.0  # cues on another clock may last this much longer than the clip
 
 
@@ -48,7 +51,7 @@ class Search:
 
 
 class TranscriptStage(Stage):
-    """Words with their source and times, from the manifest, a sidecar, or an embedded track."""
+    """Words with their source and times: manifest, sidecar, embedded track, speech recognition."""
 
     name = "transcript"
     needs = ("probe", "voice")
@@ -56,16 +59,45 @@ class TranscriptStage(Stage):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.transcript
+        self._asr = AsrSource(settings) if "asr" in self.settings.sources else None
+        if self._asr is not None:
+            self.at_once = self.settings.asr.batch_size
+            self.resources = Resources(gpus=1.0 if self.settings.asr.device == "cuda" else 0.0)
 
     def identity(self) -> Identity:
-        """Our own parsers; PyAV for embedded tracks."""
-        return Identity(
+        """Our own parsers; PyAV for embedded tracks; where asr is asked, its packages and model.
+
+        Raises:
+            AsrError: asr is to be asked, and its package or model is missing.
+        """
+        own = self.settings.model_dump(mode="json", exclude={"asr"})
+        written = Identity(
             stage=self.name,
             version=2,
             tool="subtitles",
             tool_version=f"av {av.__version__}",
-            settings=self.settings.model_dump(mode="json"),
+            settings=own,
         )
+        if self._asr is None:
+            return written
+        asr = self._asr.provenance()
+        return replace(
+            written,
+            tool=f"subtitles, {self.settings.asr.backend}",
+            tool_version=f"{written.tool_version}, {asr.pop('tool_version')}",
+            settings={**own, "asr": self._asr.shaping()},
+            **asr,
+        )
+
+    def setup(self) -> None:
+        """Load the speech recogniser, where there is one."""
+        if self._asr is not None:
+            self._asr.setup()
+
+    def close(self) -> None:
+        """Free it."""
+        if self._asr is not None:
+            self._asr.close()
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
         """The manifest's words; ending and content of each sidecar, whatever the clip is called."""
@@ -76,11 +108,17 @@ class TranscriptStage(Stage):
         return facts
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
-        """One row per clip."""
-        return each(batch, self.annotate_one)
+        """One row per clip; those in which nothing is written are heard together."""
+        rows = each(batch, self.annotate_one)
+        if self._asr is not None:
+            wordless = [n for n, row in enumerate(rows) if row["reason"] in WORDLESS]
+            heard = self._asr.annotate([batch[number] for number in wordless])
+            for number, row in zip(wordless, heard, strict=True):
+                rows[number] = _heard_after(rows[number], row)
+        return rows
 
     def annotate_one(self, work: Work) -> Row:
-        """The words of the first source that has any.
+        """The words of the first written source that has any.
 
         Raises:
             NotOk: skipped with ``NO_TRANSCRIPT``; failed with ``BAD_SIDECAR`` when a sidecar cannot
@@ -88,7 +126,7 @@ class TranscriptStage(Stage):
         """
         search = Search()
         for source in self.settings.sources:
-            words = self._ask(source, work, search)
+            words = None if source == "asr" else self._ask(source, work, search)
             if words is not None:
                 flags = (*words.flags, *(["bad_sidecar"] if search.bad else []))
                 return _row(replace(words, flags=flags), work)
@@ -132,6 +170,16 @@ class TranscriptStage(Stage):
                 return Words("embedded", inside, language, _counts(sounds_left_out=sounds))
             search.wordless.append("an embedded track holds no words")
         return None
+
+
+def _heard_after(written: Row, heard: Row) -> Row:
+    """The row of asr, with what the written sources had to say; an unreadable one is told of."""
+    bad_sidecar = written["reason"] == Reason.BAD_SIDECAR
+    if heard["status"] == Status.OK:
+        return {**heard, "flags": [*heard["flags"], *(["bad_sidecar"] if bad_sidecar else [])]}
+    detail = "; ".join(filter(None, (written["detail"], heard["detail"])))
+    ending = {key: written[key] for key in ("status", "reason")} if bad_sidecar else {}
+    return {**heard, **ending, "detail": detail or None}
 
 
 def _from_manifest(clip: Clip) -> Words | None:

@@ -1,0 +1,28 @@
+"""The programs that can run a model, by the names that ``transcript.asr.backend`` takes."""
+
+from __future__ import annotations
+
+from merr_pipeline.settings import AsrSettings
+from merr_pipeline.speech.asr.contract import Backend
+from merr_pipeline.speech.asr.faster import FasterWhisper
+from merr_pipeline.speech.asr.models import find_model
+
+USUAL_COMPUTE_TYPE = {
+    "faster-whisper": {"cpu": "int8", "cuda": "float16"},
+    "openai-whisper": {"cpu": "float32", "cuda": "float16"},
+    "transformers": {"cpu": "float32", "cuda": "bfloat16"},
+}
+
+
+def compute_type(settings: AsrSettings) -> str:
+    """The numbers that the model counts with."""
+    return settings.compute_type or USUAL_COMPUTE_TYPE[settings.backend][settings.device]
+
+
+def open_backend(settings: AsrSettings) -> Backend:
+    """Load the model.
+
+    Raises:
+        AsrError: package or model are missing.
+    """
+    return FasterWhisper(find_model(settings), compute_type(settings), settings)
