@@ -7,7 +7,7 @@ different babble. The vocabulary is made here: 256 bytes, then made words.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 import torch
@@ -15,6 +15,11 @@ from ctranslate2.converters import TransformersConverter
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     GenerationConfig,
+    Qwen2Tokenizer,
+    Qwen3ASRConfig,
+    Qwen3ASRFeatureExtractor,
+    Qwen3ASRForConditionalGeneration,
+    Qwen3ASRProcessor,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -22,6 +27,8 @@ from transformers import (
 )
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 from whisper.model import ModelDimensions, Whisper
+
+from merr_pipeline.speech.asr.qwen3 import MARKER
 
 TEXT_TOKENS = 50257  # as many as Whisper has: its programs tell the kind of model by the count
 LANGUAGE_CODES = list(LANGUAGES)[:100]
@@ -170,8 +177,76 @@ def write_ctranslate2(whisper_folder: Path, folder: Path) -> Path:
     return folder
 
 
+QWEN_SPECIAL = [
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    *("<|audio_start|>", "<|audio_end|>", "<|audio_pad|>"),
+]
+QWEN_TEMPLATE = (  # as the real one frames what is said
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% for part in message.content %}{% if part.type == 'audio' %}"
+    "<|audio_start|><|audio_pad|><|audio_end|>"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}"
+    "{% if not loop.last %}<|im_end|>\n{% endif %}{% endfor %}"
+)
+
+
+def write_qwen3_asr(folder: Path, seed: int = 0) -> Path:
+    """A Qwen3-ASR as transformers keeps it."""
+    torch.manual_seed(seed)
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *islice(made_words(), 500)]
+    tokenizer = Qwen2Tokenizer(
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=[],
+        extra_special_tokens={
+            "audio_token": "<|audio_pad|>",
+            "audio_bos_token": "<|audio_start|>",
+            "audio_eos_token": "<|audio_end|>",
+        },
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": QWEN_SPECIAL})
+    tokenizer.add_tokens([MARKER])
+    ids = tokenizer.get_vocab()
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": 4096,
+        "model_type": "qwen3",
+    }
+    audio = {
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "d_model": 32,
+        "output_dim": 32,
+        "downsample_hidden_size": 8,
+        "model_type": "qwen3_asr_encoder",
+    }
+    config = Qwen3ASRConfig(
+        text_config=text,
+        audio_config=audio,
+        audio_token_id=ids["<|audio_pad|>"],
+        pad_token_id=ids["<|endoftext|>"],
+        eos_token_id=[ids["<|endoftext|>"], ids["<|im_end|>"]],
+    )
+    model = Qwen3ASRForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 1 if "embed" in name else 3 * weight[0].numel() ** -0.5)
+        model.get_input_embeddings().weight[[ids[t] for t in (MARKER, *QWEN_SPECIAL[3:])]] = 0
+    model.save_pretrained(folder)
+    Qwen3ASRProcessor(Qwen3ASRFeatureExtractor(), tokenizer, QWEN_TEMPLATE).save_pretrained(folder)
+    return folder
+
+
 def write_all(folder: Path) -> Path:
-    """``whisper`` (transformers), ``ctranslate2`` (faster-whisper), ``whisper.pt`` (OpenAI)."""
+    """``whisper`` and ``qwen3_asr`` of transformers, ``ctranslate2``, ``whisper.pt`` of OpenAI."""
+    write_qwen3_asr(folder / "qwen3_asr")
     write_whisper(folder / "whisper")
     write_ctranslate2(folder / "whisper", folder / "ctranslate2")
     write_openai(folder / "whisper", folder / "whisper.pt")

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merr_pipeline.speech.asr.contract import LONGEST_S, RATE_HZ
+from merr_pipeline.speech.asr.hf_whisper import word_lengths
 from merr_pipeline.speech.asr.pieces import pieces_of, speech_inside
+from merr_pipeline.speech.asr.qwen3 import parse
 from merr_pipeline.speech.asr.track import GAP_S, lay_out
 from merr_pipeline.speech.vad import Span
 
@@ -74,3 +76,44 @@ def test_before_each_sound_there_is_the_same_long_silence_or_more():
 
     ends = [0.0, *(slot.end_s for slot in slots)]
     assert all(s.start_s - end >= GAP_S - 1e-4 for s, end in zip(slots, ends, strict=False))
+
+
+# --- what models write ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("language Chinese<asr_text>你好。", ("Chinese", "你好。")),
+        ("language None<asr_text>", (None, "")),
+        ("<asr_text> Hello.", (None, "Hello.")),
+        (" Hello. ", (None, "Hello.")),
+        ("", (None, "")),
+    ],
+)
+def test_what_qwen3_asr_writes_is_parted(written, told):
+    assert parse(written) == told
+
+
+@given(st.text(), st.text())
+def test_text_of_qwen3_asr_is_kept_whatever_it_is(head, text):
+    assert parse(f"language English<asr_text>{text}") == ("English", text.strip())
+    assert isinstance(parse(head)[1], str)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "language", "lengths"),
+    [
+        ([" who", " is", " th", "ere", "?"], "en", [1, 1, 3]),
+        (["你", "好", "\ufffd", "\ufffd", "吗"], "zh", [1, 1, 3]),
+        ([" a", "\ufffd", " b"], "en", [3]),
+        ([], "en", []),
+    ],
+)
+def test_tokens_make_words(pieces, language, lengths):
+    assert word_lengths(pieces, language) == lengths
+
+
+@given(st.lists(st.sampled_from([" a", "b", "\ufffd", "。"])), st.sampled_from(["en", "zh"]))
+def test_every_token_is_in_one_word(pieces, language):
+    assert sum(word_lengths(pieces, language)) == len(pieces)

@@ -117,10 +117,14 @@ def _cut(samples: np.ndarray, span: Span) -> np.ndarray:
 
 
 def _words(piece: Piece) -> list[Word]:
-    """The words of a piece on the clip's clock."""
-    start_s = piece.span.start_s
+    """The words of a piece on the clip's clock, none outside of the piece."""
+    first_s, last_s = piece.span.start_s, piece.span.end_s
     return [
-        replace(word, start_s=word.start_s + start_s, end_s=word.end_s + start_s)
+        replace(
+            word,
+            start_s=min(first_s + word.start_s, last_s),
+            end_s=min(first_s + word.end_s, last_s),
+        )
         for word in piece.heard.words
     ]
 
