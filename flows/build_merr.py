@@ -133,7 +133,7 @@ def annotate_all(build: Build) -> None:
         waiting = list(range(len(batches)))
         running: dict[PrefectFuture[BatchReport], int] = {}
         while waiting or running:
-            while waiting and len(running) < build.workers:
+            while waiting and len(running) < build.at_once:
                 number = waiting.pop(0)
                 future = annotate.submit(number)
                 running[future] = number

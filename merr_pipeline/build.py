@@ -33,6 +33,7 @@ from merr_pipeline.doctor import check_ready
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.engine.watch import Limits
 from merr_pipeline.files import write_atomically
+from merr_pipeline.gpus import visible_gpus
 from merr_pipeline.history import asked
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages, open_pipeline
 from merr_pipeline.request import Request
@@ -67,6 +68,8 @@ class Build:
             state for clip in self.inputs.clips if (state := self.pipeline.plan(clip)).pending
         ]
         self.workers = settings.engine.workers or len(os.sched_getaffinity(0))
+        self.gpus = visible_gpus() if any(s.resources.gpus for s in self.pipeline.stages) else []
+        self.at_once = self.workers + len(self.gpus)  # batches under way: one for each process
         self._started = datetime.now(UTC)
         self._done = BatchReport()
 
@@ -77,7 +80,7 @@ class Build:
 
     def batches(self) -> list[list[State]]:
         """The pending clips in batches, small enough to keep every worker busy to the end."""
-        fair = -(-len(self.pending) // (self.workers * 4))
+        fair = -(-len(self.pending) // (self.at_once * 4))
         size = max(1, min(self.settings.engine.batch_size, fair))
         return [self.pending[i : i + size] for i in range(0, len(self.pending), size)]
 
@@ -86,7 +89,7 @@ class Build:
         opener = partial(open_pipeline, self.settings, self.out)
         own = self.settings.engine
         limits = Limits(clip_s=own.clip_limit_s, memory_mb=own.memory_limit_mb)
-        return LocalEngine(opener, self.workers, self.pipeline, limits)
+        return LocalEngine(opener, self.workers, self.pipeline, limits, self.gpus)
 
     def count(self, report: BatchReport) -> None:
         """Take a finished batch into the run's summary."""

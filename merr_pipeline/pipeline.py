@@ -9,7 +9,7 @@ sidecar, threshold or template remakes exactly what depends on it, and a renamed
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,17 +136,38 @@ class Pipeline:
                 state.entries[stage.name] = entry
         return state
 
-    def run(self, states: Sequence[State]) -> BatchReport:
-        """Bring a batch of clips to its end, stage by stage; rows are safe after each stage."""
+    def run(self, states: Sequence[State], stages: Collection[str] | None = None) -> BatchReport:
+        """Bring a batch of clips to its end, stage by stage; rows are safe after each stage.
+
+        ``stages`` limits it to these; others that are pending stay so.
+        """
         report = BatchReport()
         batch = [_Open(state) for state in states]
         for stage in self.stages:
+            if stages is not None and stage.name not in stages:
+                continue
             todo = [item for item in batch if stage.name in item.state.pending and not item.closed]
             if todo:
                 started = time.perf_counter()
                 self._run_stage(stage, todo, report)
                 report.seconds[stage.name] = time.perf_counter() - started
         return report
+
+    def rest_of(self, state: State, later: Collection[str]) -> State | None:
+        """What these stages have to do for a clip once all before them had their turn.
+
+        None where that is nothing: one of those has no row, or its row closes the clip.
+        """
+        entries = self.settled(state.clip).entries
+        gate = entries.get(GATE)
+        if gate is None or gate.status != Status.OK:
+            return None
+        before = {stage.name for stage in self.stages} - set(later)
+        pending = [name for name in state.pending if name in later]
+        if not pending or not before <= entries.keys():
+            return None
+        known = {name: entry for name, entry in entries.items() if name not in pending}
+        return State(state.clip, known, pending)
 
     def give_up(self, state: State, why: NotOk) -> Outcome:
         """Let the first pending stage end like this, so that the later ones can run."""

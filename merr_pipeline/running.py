@@ -45,8 +45,8 @@ def run_build(request: Request, console: Console) -> Summary:
 
 
 def run_batches(build: Build) -> Iterable[tuple[int, BatchReport]]:
-    """Run all batches, as many at once as there are workers; yield each as it finishes."""
-    with build.engine() as engine, ThreadPoolExecutor(build.workers) as threads:
+    """Run all batches, one at once for each process; yield each as it finishes."""
+    with build.engine() as engine, ThreadPoolExecutor(build.at_once) as threads:
         running: dict[Future[BatchReport], list[State]] = {
             threads.submit(engine.run, batch): batch for batch in build.batches()
         }

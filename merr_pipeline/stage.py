@@ -48,10 +48,9 @@ def fail(reason: Reason, detail: str = "", payload: Row | None = None) -> NotOk:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage occupies."""
+    """What one worker of a stage occupies. A stage with GPUs gets one worker on each of them."""
 
-    cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,14 +181,14 @@ def one(annotate_one: Callable[[Work], Row], work: Work) -> Row:
 def fault(error: Exception) -> NotOk:
     """What an exception that no stage expects makes of a clip: memory that ran out, or our fault.
 
-    NumPy, Arrow and PyAV say ``MemoryError``; OpenCV has one error for all.
+    NumPy, Arrow and PyAV say ``MemoryError``; OpenCV and CUDA have one error for all.
 
     Raises:
         OSError: the disk is full, which is no fault of any clip; it ends the build.
     """
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         raise error
-    if isinstance(error, MemoryError) or "Insufficient memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return fail(Reason.OUT_OF_MEMORY, f"{describe(error)}; see engine.memory_limit_mb")
     return fail(Reason.STAGE_ERROR, describe(error))
 
@@ -209,6 +208,7 @@ def not_ok_row(ended: NotOk) -> Row:
     }
 
 
+NO_MEMORY = ("Insufficient memory", "out of memory")  # as OpenCV and CUDA say it
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")  # of absolute paths, which differ by machine

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from merr_pipeline.pipeline import Pipeline
 from merr_pipeline.schema import ROW_HEAD, Clip, Reason
-from merr_pipeline.stage import Identity, Stage, each, fail, skip
+from merr_pipeline.stage import Identity, Resources, Stage, each, fail, skip
 
 
 def is_first_time(clip: Clip) -> bool:
@@ -134,3 +134,32 @@ def toy_opener(out: Path):
 def broken_opener() -> Pipeline:
     """A worker that dies before it is ready."""
     os._exit(1)
+
+
+class OnGpu(Words):
+    """Wants a GPU, and tells in its row which one its process saw; ``kill_on_gpu`` ends that."""
+
+    schema = columns(words=pa.int64(), gpu=pa.string(), process=pa.int64())
+    resources = Resources(gpus=1)
+
+    def annotate_one(self, work):
+        if work.clip.path.read_bytes() == b"kill_on_gpu":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)  # so that one GPU cannot have them all
+        seen = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "process": os.getpid()}
+        return {"words": 0, **seen}
+
+
+class SeesGpu(Joined):
+    """Wants none, and tells which one its process saw."""
+
+    schema = columns(gpu=pa.string())
+
+    def annotate_one(self, work):
+        return {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+
+def gpu_pipeline(out: Path) -> Pipeline:
+    pipeline = Pipeline([Length(), OnGpu(), SeesGpu()], out)
+    pipeline.store.refresh()
+    return pipeline

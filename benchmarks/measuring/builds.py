@@ -48,7 +48,7 @@ def run_build(clips: Sequence[Path], copies: int, workers: int) -> Run:
 
 def _run_batches(build: Build, started: float) -> Run:
     run = Run()
-    with build.engine() as engine, ThreadPoolExecutor(build.workers) as threads:
+    with build.engine() as engine, ThreadPoolExecutor(build.at_once) as threads:
 
         def run_all(batches: Sequence[Sequence[State]]) -> None:
             for report in threads.map(engine.run, batches):

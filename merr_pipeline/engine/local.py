@@ -4,6 +4,9 @@ A worker that dies takes only its batch with it: the batch's unfinished clips ar
 one in a fresh worker. A clip that was in hand when a worker died, and again when the next one did,
 ends as failed in the stage it was in: as ``decode_timeout`` where the worker was killed because the
 clip took too long, otherwise as ``worker_crashed``. What is left of it then goes on.
+
+Stages that want a GPU have workers of their own, one for each GPU: a batch goes from lane to lane,
+and the stages that need none keep all processors.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from types import TracebackType
 
 from merr_pipeline.engine.watch import NO_LIMITS, Limits
@@ -24,11 +29,20 @@ class StoppedError(Exception):
     """The engine was stopped while this batch ran; the rows of finished stages are kept."""
 
 
+@dataclass(frozen=True)
+class Lane:
+    """Stages that run one after another on one worker, and the workers that are free for them."""
+
+    stages: frozenset[str]
+    free: queue.SimpleQueue[Worker]
+
+
 class LocalEngine:
     """Runs batches on ``workers`` processes; `run` may be called from as many threads.
 
     ``open_pipeline`` is called once in each worker (so it must be picklable); ``pipeline`` is the
-    parent's: after a crash it says what is left of a clip.
+    parent's: between lanes and after a crash it says what is left of a clip. Each of ``gpus``, a
+    value of ``CUDA_VISIBLE_DEVICES``, gets one worker more, for the stages that want a GPU.
     """
 
     def __init__(
@@ -37,33 +51,52 @@ class LocalEngine:
         workers: int,
         pipeline: Pipeline,
         limits: Limits = NO_LIMITS,
+        gpus: Sequence[str] = (),
     ) -> None:
         self._pipeline = pipeline
         self._one_at_a_time = threading.Lock()  # the parent's pipeline is not made for threads
         self._stopping = threading.Event()
-        self._workers = [Worker(open_pipeline, pipeline.marks, limits) for _ in range(workers)]
-        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._free.put(worker)
+        wanting = {stage.name for stage in pipeline.stages if stage.resources.gpus and gpus}
+        hidden = "" if wanting else None
+        plain = [Worker(open_pipeline, pipeline.marks, limits, hidden) for _ in range(workers)]
+        on_gpu = [Worker(open_pipeline, pipeline.marks, limits, gpu) for gpu in gpus if wanting]
+        self._workers = plain + on_gpu
+        free, free_gpus = _queue_of(plain), _queue_of(on_gpu)
+        self._pools = ((free, len(plain)), (free_gpus, len(on_gpu)))
+        names = [stage.name for stage in pipeline.stages]
+        self._lanes = [
+            Lane(frozenset(group), free_gpus if wants else free)
+            for wants, group in groupby(names, wanting.__contains__)
+        ]
 
     def run(self, states: Sequence[State]) -> BatchReport:
-        """Run one batch on a free worker and wait for it.
+        """Run one batch, in each lane on a free worker, and wait for it.
 
         Raises:
             StoppedError: `stop` was called.
             MerrError: no worker can start, or what it sees is not what the parent planned with.
         """
-        worker = self._free.get()
+        report = BatchReport()
+        for number, lane in enumerate(self._lanes):
+            if number:
+                states = self._rest_of(states, number, report)
+            todo = [state for state in states if not lane.stages.isdisjoint(state.pending)]
+            if todo or not states:
+                report.add(self._run_in(lane, todo))
+        return report
+
+    def _run_in(self, lane: Lane, states: Sequence[State]) -> BatchReport:
+        worker = lane.free.get()
         try:
             worker.start()
             self._check_stop()
-            return worker.run(states)
+            return worker.run(states, lane.stages)
         except WorkerDiedError as death:
             worker.close()
             self._check_stop()  # it was we who killed it
-            return self._one_by_one(worker, [state.clip for state in states], death)
+            return self._one_by_one(worker, lane, [state.clip for state in states], death)
         finally:
-            self._free.put(worker)
+            lane.free.put(worker)
 
     def stop(self) -> None:
         """End all work now: kill the workers. What they had written is in the store."""
@@ -73,8 +106,9 @@ class LocalEngine:
 
     def close(self) -> None:
         """Stop the workers and the tools they started."""
-        for _ in self._workers:
-            self._free.get().close()
+        for free, count in self._pools:
+            for _ in range(count):
+                free.get().close()
 
     def __enter__(self) -> LocalEngine:
         return self
@@ -89,28 +123,42 @@ class LocalEngine:
             self.stop()
         self.close()
 
+    def _rest_of(self, states: Sequence[State], lane: int, report: BatchReport) -> list[State]:
+        """What the lanes from this one on get of a batch; a clip that changed waits."""
+        later = frozenset().union(*(one.stages for one in self._lanes[lane:]))
+        with self._one_at_a_time:
+            self._pipeline.store.refresh()
+            rests = [
+                self._pipeline.rest_of(state, later)
+                for state in states
+                if state.clip.clip_id not in report.unsteady
+            ]
+        return [rest for rest in rests if rest is not None]
+
     def _one_by_one(
-        self, worker: Worker, clips: Sequence[Clip], death: WorkerDiedError
+        self, worker: Worker, lane: Lane, clips: Sequence[Clip], death: WorkerDiedError
     ) -> BatchReport:
         report = BatchReport()
+        # what failed in a lane before is not tried again in this one: it lacks what that needs
+        again = self._pipeline.plan if lane is self._lanes[0] else self._pipeline.settled
         in_hand = death.in_hand.sha256
         deaths = Counter(clip.clip_id for clip in clips if in_hand in (None, clip.sha256))
         for clip in clips:
-            state = self._left_of(clip, self._pipeline.plan)
-            while state.pending:
+            state = self._left_of(clip, again)
+            while not lane.stages.isdisjoint(state.pending):
                 try:
                     worker.start()
                     self._check_stop()
-                    report.add(worker.run([state]))
+                    report.add(worker.run([state], lane.stages))
                     break
-                except WorkerDiedError as again:
+                except WorkerDiedError as next_death:
                     worker.close()
                     self._check_stop()
                     deaths[clip.clip_id] += 1
                     if deaths[clip.clip_id] < LIVES:
-                        state = self._left_of(clip, self._pipeline.plan)
+                        state = self._left_of(clip, again)
                     else:
-                        report.outcomes += self._give_up(clip, again)
+                        report.outcomes += self._give_up(clip, next_death)
                         state = self._left_of(clip, self._pipeline.settled)
         return report
 
@@ -129,3 +177,10 @@ class LocalEngine:
     def _check_stop(self) -> None:
         if self._stopping.is_set():
             raise StoppedError
+
+
+def _queue_of(workers: Sequence[Worker]) -> queue.SimpleQueue[Worker]:
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+    return free

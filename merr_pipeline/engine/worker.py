@@ -11,13 +11,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
 from merr_pipeline.engine.watch import InHand, Limits, Watch, limit_memory
+from merr_pipeline.gpus import VARIABLE as GPU_VARIABLE
 from merr_pipeline.pipeline import BatchReport, Pipeline, State
 from merr_pipeline.schema import MerrError, Reason
 from merr_pipeline.stage import NotOk, fail
@@ -46,9 +47,14 @@ class Worker:
     """One process with a pipeline in it, started with its first batch."""
 
     def __init__(
-        self, open_pipeline: Callable[[], Pipeline], marks: object, limits: Limits
+        self,
+        open_pipeline: Callable[[], Pipeline],
+        marks: object,
+        limits: Limits,
+        gpu: str | None = None,
     ) -> None:
         self._open_pipeline, self._marks, self._limits = open_pipeline, marks, limits
+        self._gpu = gpu  # the only one it sees; "" hides all, None leaves it be
         self._watch = Watch(limits.clip_s)
         self._pool: ProcessPoolExecutor | None = None
         self._pid: int | None = None
@@ -64,7 +70,7 @@ class Worker:
             1,
             multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(self._watch, self._limits.memory_mb),
+            initargs=(self._watch, self._limits.memory_mb, self._gpu),
         )
         # a child inherits the mask: on Ctrl-C the parent alone decides what happens
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -81,8 +87,10 @@ class Worker:
             ) from error
         self._pool = pool
 
-    def run(self, states: Sequence[State]) -> BatchReport:
+    def run(self, states: Sequence[State], stages: Collection[str] | None = None) -> BatchReport:
         """Run a batch and wait for it, as long as no clip takes more than its time.
+
+        ``stages`` is as in `Pipeline.run`.
 
         Raises:
             WorkerDiedError: the process is gone, by itself or because it took too long.
@@ -90,7 +98,7 @@ class Worker:
         assert self._pool is not None
         why = fail(Reason.WORKER_CRASHED, f"the process died {LIVES} times on this clip")
         try:
-            running = self._pool.submit(_run, list(states))
+            running = self._pool.submit(_run, list(states), stages)
             while not wait([running], LOOK_EVERY_S).done:
                 if self._watch.is_overdue():
                     limit = f"engine.clip_limit_s = {self._limits.clip_s:g}"
@@ -120,9 +128,11 @@ _pipeline: Pipeline | None = None  # of this worker process, kept from batch to 
 _watch: Watch | None = None  # likewise
 
 
-def _begin(watch: Watch, memory_limit_mb: int | None) -> None:
+def _begin(watch: Watch, memory_limit_mb: int | None, gpu: str | None) -> None:
     """The first thing that a worker does."""
     global _watch
+    if gpu is not None:
+        os.environ[GPU_VARIABLE] = gpu  # it is read when something first looks for GPUs
     _watch = watch
     limit_memory(memory_limit_mb)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -151,10 +161,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run(states: list[State]) -> BatchReport:
+def _run(states: list[State], stages: Collection[str] | None) -> BatchReport:
     assert _pipeline is not None
     try:
-        return _pipeline.run(states)
+        return _pipeline.run(states, stages)
     except MemoryError:  # between two clips, so no one clip's row can say so
         os._exit(1)
 

@@ -14,7 +14,7 @@ from merr_pipeline.face.tools.openface import OpenFace
 from merr_pipeline.face.tools.pyfeat import Pyfeat
 from merr_pipeline.schema import FACE, Clip, Row
 from merr_pipeline.settings import FaceSettings, Settings
-from merr_pipeline.stage import Identity, NotOk, Stage, Work, digest, each
+from merr_pipeline.stage import Identity, NotOk, Resources, Stage, Work, digest, each
 
 
 class FaceStage(Stage):
@@ -29,6 +29,8 @@ class FaceStage(Stage):
         self.table = load_action_units(settings.templates)
         self.support = self.table.tools[tiers_of(self.settings)]
         self.tool = open_tool(self.settings, self.support, settings.templates)
+        on_gpu = self.settings.tool == "pyfeat" and self.settings.pyfeat.device == "cuda"
+        self.resources = Resources(gpus=int(on_gpu))
 
     def identity(self) -> Identity:
         """The tool, its version and its own settings; the tables that it reads."""

@@ -62,7 +62,7 @@ class TranscriptStage(Stage):
         self._asr = AsrSource(settings) if "asr" in self.settings.sources else None
         if self._asr is not None:
             self.at_once = self.settings.asr.batch_size
-            self.resources = Resources(gpus=1.0 if self.settings.asr.device == "cuda" else 0.0)
+            self.resources = Resources(gpus=int(self.settings.asr.device == "cuda"))
 
     def identity(self) -> Identity:
         """Our own parsers; PyAV for embedded tracks; where asr is asked, its packages and model.

@@ -32,7 +32,11 @@ class HfWhisper:
         self._extract = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
         self._tokenizer = WhisperTokenizer.from_pretrained(folder, local_files_only=True)
         model = WhisperForConditionalGeneration.from_pretrained(
-            folder, dtype=self._dtype, local_files_only=True
+            folder,
+            dtype=self._dtype,
+            local_files_only=True,
+            # to find the times of words it goes over to this one, with other last bits
+            attn_implementation="eager",
         )
         self._model = model.to(settings.device).eval()
         self._languages = {
