@@ -100,10 +100,16 @@ class AsrSettings(Section):
     batch_size: int = Field(
         1,
         ge=1,
-        description="Clips decoded together. With 1 no row depends on its neighbours by a bit; "
-        "more is faster on a GPU, and may change the last digit of a confidence.",
+        description="Clips that faster-whisper decodes together. With 1 no row depends on its "
+        "neighbours by a bit; more is faster on a GPU, and may change the last digit of a number.",
     )
     word_times: bool = Field(True, description="Find the time of each word, where a model can.")
+
+    @model_validator(mode="after")
+    def _int8_is_of_one_backend(self) -> AsrSettings:
+        if self.backend != "faster-whisper" and (self.compute_type or "").startswith("int8"):
+            raise ValueError("int8 is for faster-whisper alone")
+        return self
 
 
 class TranscriptSettings(Section):
