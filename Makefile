@@ -12,8 +12,9 @@ MANIFEST ?= $(shell test -f "$(CLIPS)/manifest.csv" && echo "$(CLIPS)/manifest.c
 OUT ?= data/merr
 # One test process per core; a file's tests stay together, for they share what they have built.
 SPREAD := --numprocesses logical --maxprocesses 8 --dist loadfile
+BACKEND ?= faster-whisper
 
-.PHONY: setup build-merr test test-all check fix bench samples constraints clean help
+.PHONY: setup build-merr test test-all check fix bench eval-asr samples constraints clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -54,6 +55,10 @@ fix: $(DEV)      ## format and mend what lint can mend
 
 bench: $(DEV)    ## the benchmarks, which print ratios
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+eval-asr: $(DEV) ## word and character error of MODEL (BACKEND, faster-whisper) on DATA: clips with transcripts
+	@test -n "$(MODEL)" -a -n "$(DATA)" || { echo "Say MODEL=FOLDER DATA=FOLDER"; exit 2; }
+	@PYTHONPATH=benchmarks $(BIN)/python benchmarks/measuring/asr.py "$(MODEL)" "$(DATA)" --backend "$(BACKEND)" $(ARGS)
 
 samples: $(DEV)  ## make the sample clips anew (needs espeak-ng)
 	$(BIN)/uv run --script data/samples/make_samples.py
