@@ -41,7 +41,7 @@ test: $(DEV)     ## the tests of core and dev; no network, no GPU, no model
 
 test-all: $(DEV) ## all tests, with every optional extra installed
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null)}" \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev,asr,whisper,hf,train]' -c constraints.txt 'torch==2.13.0'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev,asr,whisper,hf,train,egemaps,praat]' -c constraints.txt 'torch==2.13.0'
 	$(BIN)/pytest $(SPREAD) --no-skips
 
 check: $(DEV)    ## format, lint and types; changes nothing

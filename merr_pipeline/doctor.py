@@ -14,6 +14,7 @@ from merr_pipeline.face.tools.pyfeat_weights import TERMS, find_weights
 from merr_pipeline.gpus import visible_gpus
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import OpenFaceSettings, Settings
+from merr_pipeline.speech import egemaps
 from merr_pipeline.speech.asr.contract import AsrError
 from merr_pipeline.speech.asr.models import find_model, versions
 
@@ -37,7 +38,7 @@ class Need:
 def examine(settings: Settings) -> list[Need]:
     """Everything that a build with these settings needs, and what other settings would."""
     tools = [need for needs in TOOL_NEEDS.values() for need in needs(settings)]
-    return [_machine(), _python(), *tools, *_asr(settings)]
+    return [_machine(), _python(), *tools, *_asr(settings), _egemaps(settings)]
 
 
 def check_ready(settings: Settings) -> None:
@@ -48,7 +49,7 @@ def check_ready(settings: Settings) -> None:
     """
     tool = TOOL_NEEDS[settings.face.tool](settings)
     asr = _asr(settings, fetch=True) if _is_asr_asked(settings) else []
-    needs = [_machine(), _python(), *tool, *asr]
+    needs = [_machine(), _python(), *tool, *asr, _egemaps(settings)]
     missing = [need for need in needs if need.needed and need.found is None]
     if missing:
         lines = [f"{need.what} is missing: {need.get}" for need in missing]
@@ -153,6 +154,16 @@ def _asr(settings: Settings, *, fetch: bool = False) -> list[Need]:
         found = f"{len(gpus)} visible" if gpus else None
         needs.append(Need("GPU", found, True, "--set transcript.asr.device=cpu, or a GPU"))
     return needs
+
+
+def _egemaps(settings: Settings) -> Need:
+    found = egemaps.installed_version()
+    return Need(
+        "openSMILE (eGeMAPS)",
+        None if found is None else f"{found}. {egemaps.TERMS}",
+        settings.voice.egemaps,
+        egemaps.HOW,
+    )
 
 
 TOOL_NEEDS: dict[str, Callable[[Settings], list[Need]]] = {

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     NO_AUDIO_STREAM = "no_audio_stream"  # the file has no sound; silence is NO_SPEECH
     AUDIO_DECODE_ERROR = "audio_decode_error"  # there is a sound stream, and it cannot be read
     NO_SPEECH = "no_speech"  # sound without a detected voice
+    SPEECH_UNCERTAIN = "speech_uncertain"  # the same, and it may hold one: crying, shouting, music
     LITTLE_SPEECH = "little_speech"  # too little voiced speech to describe
     NO_TRANSCRIPT = "no_transcript"  # no source gives words
     REJECTED_HALLUCINATION = "rejected_hallucination"  # asr wrote words that were hardly said
@@ -93,6 +94,7 @@ class Reason(StrEnum):
     # the dataset
     LOW_FACE_COVERAGE = "low_face_coverage"  # the main person is seen in too few frames
     NO_WORDS_NO_VOICE = "no_words_no_voice"  # sound is there; neither words nor voice came of it
+    LOW_SNR = "low_snr"  # the voice is nearer to the background than dataset.min_snr_db
     DUPLICATE_CONFLICT = "duplicate_conflict"  # the same bytes with different labels
     SPLIT_CONFLICT = "split_conflict"  # joins groups that lie in two splits
 
@@ -228,10 +230,16 @@ PROSODY = _struct(
     rate_syll_s=_float,  # from syllable nuclei; the transcript's own rate is made in tone
     effort_db=_float,  # alpha ratio of voiced frames
     hnr_db=_float,
+    jitter_percent=_float,  # of steady voice in a quiet place alone, as Praat's local ones
+    shimmer_percent=_float,
+    steady_voice_s=_float,
     loudness_lufs=_float,
     level_dbfs=_float,
+    clipped_share=_float,  # of the samples, at full scale
     snr_db=_float,
     snr_method=_text,  # gaps | quiet_frames
+    tonal_gap_share=_float,  # of the gaps, with a pitch: music or another voice, which is not told
+    not_measured=pa.list_(_struct(measure=_text, reason=_text)),  # why a field above is null
 )
 
 VOICE = _stage(
@@ -244,6 +252,7 @@ VOICE = _stage(
     envelope_db=pa.list_(_float),  # level of the speech band, dBFS; the n-th is that of
     envelope_step_s=_float,  # n times this from the start, and this long
     prosody=PROSODY,
+    egemaps=pa.list_(_struct(name=_text, value=_float)),  # where voice.egemaps asks for them
     flags=pa.list_(_text),
 )
 

@@ -66,6 +66,11 @@ class VoiceSettings(Section):
     pitch_floor_hz: float = Field(75.0, gt=0, description="Lowest pitch searched.")
     pitch_ceiling_hz: float = Field(600.0, gt=0, description="Highest pitch searched.")
     low_snr_db: float = Field(10.0, description="Under it the background is called strong.")
+    egemaps: bool = Field(
+        False,
+        description="Also keep the 88 functionals of eGeMAPSv02. They need the extra egemaps, "
+        "openSMILE, whose licence forbids commercial use.",
+    )
 
     @model_validator(mode="after")
     def _ends_in_order(self) -> VoiceSettings:
@@ -316,7 +321,14 @@ class DatasetSettings(Section):
         description="Share of a shot's frames that must show the main person; 0 asks for no face.",
     )
     require_words_or_voice: bool = Field(
-        True, description="A clip with sound needs words or a voice; stills and mute clips do not."
+        True,
+        description="A clip with sound needs words, or a voice, or what may be one (crying, "
+        "shouting, words under music); stills and mute clips do not.",
+    )
+    min_snr_db: float | None = Field(
+        None,
+        description="A voice less far above its background, in dB as voice measures it, is left "
+        "out; null asks for nothing. Films often have 5 to 20.",
     )
     split_shares: tuple[float, float, float] = Field(
         (0.9, 0.05, 0.05), description="Shares of train, validation and test, by groups."

@@ -230,11 +230,17 @@ def without_folders(text: str) -> str:
     return _FOLDERS.sub("", text)
 
 
+class Exact(float):
+    """A number that is already as round as it is to be: `rounded` leaves its digits alone."""
+
+
 def rounded(value: Any, digits: int = 3) -> Any:
     """The value with every float in it rounded to ``digits`` decimals; NaN and inf become null.
 
     Also turns numpy scalars and tuples into plain Python, so that rows compare and hash alike.
     """
+    if isinstance(value, Exact):
+        return float(value)
     if isinstance(value, float):
         return round(value, digits) + 0.0 if math.isfinite(value) else None
     if isinstance(value, Mapping):

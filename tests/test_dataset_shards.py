@@ -118,7 +118,7 @@ def test_the_columns_are_those_of_the_contract():
         "others action_units au_series "
         "peak_frame_index peak_time_s peak_score peak_verdict peaks peak_frame face_crop "
         "transcript transcript_status transcript_source text_language segments "
-        "tone tone_status tone_source prosody "
+        "tone tone_status tone_source prosody egemaps "
         "scene scene_source scene_facts "
         "visual_expression coarse_caption fine_caption evidence cues conflicts "
         "llm_label llm_agrees "

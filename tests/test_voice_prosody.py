@@ -146,7 +146,7 @@ def test_each_opening_of_the_voice_is_one_syllable(rate):
     found = prosody(
         np.concatenate([silence(0.3), voice(150, 2.0, syllables_per_s=rate)]), (0.3, 2.3)
     )
-    assert found["rate_syll_s"] == pytest.approx(1.17 * rate, rel=0.01)
+    assert found["rate_syll_s"] == pytest.approx(1.1 * rate, rel=0.01)
 
 
 def test_hiss_between_syllables_is_no_syllable():
@@ -154,7 +154,7 @@ def test_hiss_between_syllables_is_no_syllable():
     gap = np.concatenate([silence(0.06), hiss, silence(0.06)])
     vowel = voice(150, 0.2, syllables_per_s=5)
     sound = np.concatenate([vowel, gap, vowel, gap, vowel]).astype(np.float32)
-    assert prosody(sound)["rate_syll_s"] == pytest.approx(1.17 * 3 / (len(sound) / RATE_HZ))
+    assert prosody(sound)["rate_syll_s"] == pytest.approx(1.1 * 3 / (len(sound) / RATE_HZ))
 
 
 # --- levels ----------------------------------------------------------------------------------
@@ -234,7 +234,8 @@ def test_gain_changes_the_levels_and_nothing_else():
     loud, faint = prosody(sound, (0.5, 2.0)), prosody(0.1 * sound, (0.5, 2.0))
     for name in ("loudness_lufs", "level_dbfs"):
         assert loud.pop(name) - faint.pop(name) == pytest.approx(20, abs=0.01)
-    assert loud.pop("snr_method") == faint.pop("snr_method")
+    for name in ("snr_method", "not_measured"):
+        assert loud.pop(name) == faint.pop(name)
     assert faint == pytest.approx(loud, abs=1e-3)
 
 
@@ -249,6 +250,7 @@ def test_any_sound_gives_numbers_or_null_in_every_field(samples, ends):
     assert list(found.prosody) == [field.name for field in schema.PROSODY]
     numbers = [value for value in found.prosody.values() if isinstance(value, float)]
     assert all(np.isfinite(numbers))
+    assert isinstance(found.prosody.pop("not_measured"), list)
     assert {type(value) for value in found.prosody.values()} <= {float, str, type(None)}
 
 

@@ -8,6 +8,9 @@ the clip                               ends
 main person in too few frames          rejected, ``low_face_coverage``
 a still, or no sound stream            accepted, flag ``visual_only``
 neither words nor voice, one failed    rejected with the stage and reason of the failed row
+no words, and sound that may be a      accepted, flag ``voice:speech_uncertain``: it may be
+voice                                  crying; no text says that it is, or that it is not
+a voice too near to its background     rejected, ``low_snr``, where ``min_snr_db`` asks for more
 neither words nor voice, none failed   rejected, ``no_words_no_voice``
 a stage it needs has no row yet        rejected, ``upstream``: the next run fills it
 anything else is missing               accepted; null there, and the flag ``stage:reason``
@@ -38,6 +41,7 @@ FIRST_LOOK: dict[str, Sequence[str]] = {
     **dict.fromkeys(STAGE_SCHEMAS, HEAD),
     "probe": (*HEAD, "kind", "has_sound"),
     "transcript": (*HEAD, "text_language"),
+    "voice": (*HEAD, "prosody"),
     "moment": (*HEAD, "face_coverage"),
     "label": (*HEAD, "label", "label_source"),
 }
@@ -55,7 +59,11 @@ def judge(clip: Clip, rows: Rows, settings: DatasetSettings) -> Refusal | None:
     for stage in needed:
         if not is_ok(rows, stage):
             return _for_row(clip, rows, stage)
-    return _judge_face(clip, rows, settings) or _judge_sound(clip, rows, settings)
+    return (
+        _judge_face(clip, rows, settings)
+        or _judge_sound(clip, rows, settings)
+        or _judge_background(clip, rows, settings)
+    )
 
 
 def flags_of(rows: Rows) -> list[str]:
@@ -89,12 +97,28 @@ def _judge_sound(clip: Clip, rows: Rows, settings: DatasetSettings) -> Refusal |
         return None
     if is_ok(rows, "transcript") or is_ok(rows, "voice"):
         return None
+    if "voice" in rows and rows["voice"]["reason"] == Reason.SPEECH_UNCERTAIN:
+        return None
     for stage in ("voice", "transcript"):
         if stage not in rows or rows[stage]["status"] == Status.FAILED:
             return _for_row(clip, rows, stage)
     reasons = ", ".join(f"{stage}: {rows[stage]['reason']}" for stage in ("voice", "transcript"))
     reasons += "; dataset.require_words_or_voice=false would keep it"
     return _refuse(clip, DATASET_RULE, Reason.NO_WORDS_NO_VOICE, reasons)
+
+
+def _judge_background(clip: Clip, rows: Rows, settings: DatasetSettings) -> Refusal | None:
+    """Only a voice that was measured can be too near to what else is heard."""
+    wanted = settings.min_snr_db
+    if wanted is None or not is_ok(rows, "voice"):
+        return None
+    prosody = rows["voice"]["prosody"] or {}
+    found, method = prosody.get("snr_db"), prosody.get("snr_method")
+    if found is not None and found >= wanted:
+        return None
+    measured = "unknown" if found is None else f"{found:.1f} dB (measured in {method})"
+    detail = f"signal to noise is {measured}; dataset.min_snr_db asks for {wanted:g}"
+    return _refuse(clip, DATASET_RULE, Reason.LOW_SNR, detail)
 
 
 def _for_row(clip: Clip, rows: Rows, stage: str) -> Refusal:

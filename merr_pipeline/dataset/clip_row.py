@@ -19,6 +19,7 @@ from merr_pipeline.stage import Identity, is_ok
 _IDENTITY = ("clip_id", "media_path", "sha256", "source_id", "speaker_id", "licence")
 _MEASURED: dict[str, Sequence[str]] = {
     "probe": ("kind", "duration_s", "fps", "width", "height", "frame_count", "has_sound", "shots"),
+    "voice": ("egemaps",),
     "face": ("face_tool", "au_scale", "face_count"),
     "moment": (
         *("main_person", "face_coverage", "face_track", "head_pose"),

@@ -23,6 +23,7 @@ from merr_pipeline.schema import (
     SCHEMA_VERSION,
     SEGMENT,
     SPAN,
+    VOICE,
 )
 
 PICTURES = ("peak_frame", "face_crop")
@@ -131,6 +132,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "tone_status": _text,
     "tone_source": _text,
     "prosody": CLIP_PROSODY,
+    "egemaps": VOICE.field("egemaps").type,
     # scene
     "scene": _text,
     "scene_source": _text,

@@ -11,7 +11,7 @@ from scipy.signal import butter, sosfilt
 LOUDNESS_BLOCK_S = 0.4  # of ITU-R BS.1770; a shorter clip gets a shorter block
 FAINTEST_DB = -100.0  # under the last bit of 16: digital silence counts as this
 CLIPPED_LEVEL = 0.99
-CLIPPED_SHARE = 1e-3
+MUCH_CLIPPED = 1e-3
 MIN_GAP_S = 0.2
 ENVELOPE_STEP_S = 0.04
 SPEECH_BAND_HZ = (300.0, 3400.0)  # of telephony (ITU-T G.712)
@@ -72,9 +72,9 @@ def loudness_lufs(samples: np.ndarray, rate_hz: int) -> float | None:
     return loudness if np.isfinite(loudness) else None
 
 
-def is_clipped(samples: np.ndarray) -> bool:
-    """Whether a thousandth of the samples or more lies at full scale."""
-    return len(samples) > 0 and float(np.mean(np.abs(samples) >= CLIPPED_LEVEL)) >= CLIPPED_SHARE
+def clipped_share(samples: np.ndarray) -> float | None:
+    """Share of the samples at full scale; None without any."""
+    return float(np.mean(np.abs(samples) >= CLIPPED_LEVEL)) if len(samples) else None
 
 
 def signal_to_noise(

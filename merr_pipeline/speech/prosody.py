@@ -15,9 +15,11 @@ import numpy as np
 from merr_pipeline.schema import Row
 from merr_pipeline.settings import VoiceSettings
 from merr_pipeline.speech import levels
+from merr_pipeline.speech.cycles import Steadiness, measure_steadiness
 from merr_pipeline.speech.pitch import HOP_S, PitchTrack, harmonics_to_noise_db, track_pitch
 from merr_pipeline.speech.syllables import MISSED_NUCLEI, find_nuclei
 from merr_pipeline.speech.vad import Span
+from merr_pipeline.speech.validity import no_jitter_because, not_measured
 from merr_pipeline.stage import rounded
 
 GUARD_S = 0.1  # around speech, belongs neither to it nor to a gap
@@ -48,10 +50,10 @@ class Frames:
 class Measured:
     """What was measured of a clip's sound.
 
-    ``prosody`` is a row of ``schema.PROSODY``; what was not measured is None. ``flags`` limit
-    its use: ``low_snr``, ``snr_unsure`` (low, and no gap to measure it in), ``clipped_sound``,
-    ``tonal_background``, ``pitch_unstable``. ``tonal_s`` is how long the sound has a pitch, in
-    speech or not.
+    ``prosody`` is a row of ``schema.PROSODY``; what was not measured is None, and
+    ``not_measured`` says why. ``flags`` limit its use: ``low_snr``, ``snr_unsure`` (low, and no gap
+    to measure it in), ``clipped_sound``, ``tonal_background``, ``pitch_unstable`` (or several
+    people). ``tonal_s`` is how long the sound has a pitch, in speech or not.
     """
 
     prosody: Row
@@ -74,6 +76,17 @@ def measure(
     frames = _frames(samples, rate_hz, spans, settings, sound_start_s)
     noise = levels.signal_to_noise(frames.power, frames.speech, frames.gap, HOP_S)
     pitch_st, outliers = _pitch_without_octave_errors(frames)
+    quality: Row = {
+        "clipped_share": levels.clipped_share(heard),
+        "snr_db": noise.snr_db if noise else None,
+        "snr_method": noise.method if noise else None,
+        "tonal_gap_share": _share(frames.pitch.voiced[frames.gap]),
+    }
+    flags = _flags(quality, outliers, settings)
+    no_jitter = no_jitter_because(quality, flags, bool(frames.voice.any()))
+    steadiness = Steadiness(None, None, None)
+    if no_jitter is None:
+        steadiness = measure_steadiness(samples, rate_hz, frames.pitch, frames.voice)
     row: Row = {
         **_pitch_measures(pitch_st),
         "voiced_s": float(frames.voice.sum() * HOP_S) if spans else None,
@@ -81,24 +94,25 @@ def measure(
         "rate_syll_s": _syllable_rate(samples, rate_hz, spans, frames),
         "effort_db": alpha_ratio_db(samples, rate_hz, frames.voice),
         "hnr_db": harmonics_to_noise_db(frames.pitch.correlation[frames.voice]),
+        "jitter_percent": steadiness.jitter_percent,
+        "shimmer_percent": steadiness.shimmer_percent,
+        "steady_voice_s": steadiness.steady_s,
         "loudness_lufs": levels.loudness_lufs(heard, rate_hz),
         "level_dbfs": levels.level_db(_mean_square(heard)),
-        "snr_db": noise.snr_db if noise else None,
-        "snr_method": noise.method if noise else None,
+        **quality,
     }
-    tonal_s = float(frames.pitch.voiced.sum() * HOP_S)
-    return Measured(row, _flags(row, frames, heard, settings), tonal_s)
+    row["not_measured"] = not_measured(row, no_jitter)
+    return Measured(row, flags, tonal_s=float(frames.pitch.voiced.sum() * HOP_S))
 
 
-def _flags(row: Row, frames: Frames, heard: np.ndarray, settings: VoiceSettings) -> list[str]:
-    weak = row["snr_db"] is not None and rounded(row["snr_db"]) < settings.low_snr_db
-    tonal_share = frames.pitch.voiced[frames.gap].mean() if frames.gap.any() else 0.0
+def _flags(quality: Row, outliers: float | None, settings: VoiceSettings) -> list[str]:
+    weak = quality["snr_db"] is not None and rounded(quality["snr_db"]) < settings.low_snr_db
     found = {
-        "low_snr": weak and row["snr_method"] == "gaps",
-        "snr_unsure": weak and row["snr_method"] == "quiet_frames",
-        "clipped_sound": levels.is_clipped(heard),
-        "tonal_background": rounded(tonal_share) > MAX_TONAL_GAP,
-        "pitch_unstable": rounded(row["octave_outlier_share"] or 0) > MAX_OCTAVE_OUTLIERS,
+        "low_snr": weak and quality["snr_method"] == "gaps",
+        "snr_unsure": weak and quality["snr_method"] == "quiet_frames",
+        "clipped_sound": (quality["clipped_share"] or 0) >= levels.MUCH_CLIPPED,
+        "tonal_background": rounded(quality["tonal_gap_share"] or 0) > MAX_TONAL_GAP,
+        "pitch_unstable": rounded(outliers or 0) > MAX_OCTAVE_OUTLIERS,
     }
     return [flag for flag, raised in found.items() if raised]
 
@@ -131,6 +145,11 @@ def _inside(time_s: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
     for span in spans:
         inside |= (time_s >= span.start_s) & (time_s < span.end_s)
     return inside
+
+
+def _share(marks: np.ndarray) -> float | None:
+    """How many are marked; None where there are none."""
+    return float(marks.mean()) if len(marks) else None
 
 
 def _mean_square(samples: np.ndarray) -> float:
@@ -208,5 +227,5 @@ def _syllable_rate(
     speech_s = sum(span.duration_s for span in spans)
     if speech_s <= 0 or not frames.voice.any():
         return None
-    nuclei = find_nuclei(samples, rate_hz, frames.speech, frames.pitch.voiced)
+    nuclei = find_nuclei(samples, rate_hz, frames.speech, frames.pitch.voiced, frames.gap)
     return len(nuclei) * MISSED_NUCLEI / speech_s

