@@ -338,6 +338,8 @@ def test_a_silent_video_may_be_called_without_sound_and_not_without_speech():
     assert check("The video has no sound.", silent).ungrounded == ()
     assert check("No speech was detected.", silent).ungrounded
     assert check("No speech was detected.", speechless).ungrounded == ()
+    uncertain = silent | {"voice": missing("speech_uncertain")}
+    assert check("No speech was detected.", uncertain).ungrounded
 
 
 def test_an_empty_text_proves_nothing():

@@ -370,7 +370,7 @@ def clips(draw: st.DrawFn) -> dict:
     if says := draw(st.none() | st.text(max_size=80) | spoken):
         rows["transcript"] = words_row(says)
     if draw(st.booleans()) and rows["tone"]["status"] != "ok":
-        rows["voice"] = missing("no_speech")
+        rows["voice"] = missing(draw(st.sampled_from(["no_speech", "speech_uncertain"])))
     return rows
 
 

@@ -49,6 +49,19 @@ class TestAccepted:
         assert judged(voice=failed) is None
         assert "voice:audio_decode_error" in row_of(voice=failed)["flags"]
 
+    def test_one_without_words_whose_sound_may_be_a_voice_and_the_flags_say_so(self):
+        maybe = {
+            "voice": not_ok("skipped", "speech_uncertain"),
+            "tone": not_ok("skipped", "speech_uncertain"),
+            "transcript": not_ok("skipped", "no_transcript"),
+        }
+        row = row_of(**maybe)
+
+        assert judged(**maybe) is None
+        assert row["tone_status"] == "speech_uncertain"
+        assert "voice:speech_uncertain" in row["flags"]
+        assert "visual_only" not in row["flags"]
+
     def test_one_whose_label_is_undecided(self):
         undecided = {**not_ok("skipped", "label_undecided"), "label": None}
         row = row_of(label=undecided)
@@ -128,6 +141,22 @@ class TestRejected:
         voice, words = not_ok("skipped", "no_speech"), not_ok("failed", "bad_sidecar")
 
         assert judged(voice=voice, transcript=words) == ("transcript", "bad_sidecar")
+
+    def test_a_voice_too_near_to_its_background_where_that_is_asked(self):
+        strict = DatasetSettings(min_snr_db=20.0)
+        noisy = {"prosody": {"snr_db": 19.9, "snr_method": "gaps"}}
+
+        assert judged(strict, voice=noisy) == ("dataset", "low_snr")
+        assert judged(strict, voice={"prosody": {"snr_db": None}}) == ("dataset", "low_snr")
+        assert judged(strict, voice={"prosody": {"snr_db": 20.0}}) is None
+        assert judged(DatasetSettings(), voice=noisy) is None
+        assert judged(strict, voice=not_ok("skipped", "no_speech")) is None  # no voice to measure
+
+        refusal = judge(CLIP, made_rows(CLIP, voice=noisy), strict)
+        assert refusal is not None
+        assert refusal.detail == (
+            "signal to noise is 19.9 dB (measured in gaps); dataset.min_snr_db asks for 20"
+        )
 
     @pytest.mark.parametrize("stage", ["probe", "face", "moment"])
     def test_one_whose_stage_has_yet_to_run(self, stage):

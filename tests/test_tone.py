@@ -401,7 +401,7 @@ def test_where_there_is_no_voice_the_tone_is_skipped_for_the_same_reason(reason)
 
 
 def test_no_speech_that_may_be_crying_is_not_called_silence():
-    voice = voice_row(status="skipped", reason="no_speech") | {"speech_uncertain": True}
+    voice = voice_row(status="skipped", reason="speech_uncertain") | {"speech_uncertain": True}
     assert "crying" in run(voice)["detail"]
 
 

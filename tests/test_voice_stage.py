@@ -197,9 +197,10 @@ def test_thresholds_in_the_wrong_order_are_refused(override):
 
 
 @pytest.mark.shared
-def test_crying_under_music_is_no_speech_and_in_doubt(stage, shared):
+def test_crying_under_music_is_not_called_silence(stage, shared):
     (row,) = run(stage, shared / "clips" / "sample_00000727.mp4")
     assert (row["reason"], row["speech_uncertain"]) == ("speech_uncertain", True)
+    assert "crying" in row["detail"]
     assert "tonal_background" in row["flags"]
     assert row["prosody"]["f0_median_hz"] is None
     assert row["prosody"]["loudness_lufs"] == pytest.approx(-25.0, abs=0.2)

@@ -182,7 +182,7 @@ def test_where_sound_is_not_clean_and_steady_jitter_is_null_and_says_why(sound, 
         voice = noise(1.0, 0.05)
     whole = in_noise(voice, 20 if sound == "noisy" else 45)
     if sound == "over music":
-        whole[: round(0.4 * RATE_HZ)] += 0.04 * sing(330, 0.4)
+        whole[: round(0.27 * RATE_HZ)] += 0.04 * sing(330, 0.27)
     if sound == "without a gap":
         row = measure(voice, RATE_HZ, [Span(0, 1)], SETTINGS).prosody
     else:
