@@ -82,6 +82,16 @@ def test_the_ending_is_the_move_within_the_last_quarter_second(step_st):
     assert found["ending_st"] == pytest.approx(step_st, abs=0.3)
 
 
+def test_a_step_from_the_word_before_is_no_ending():
+    lower, last = buzz(160, 1.0), buzz(200, 0.16)
+    apart = np.concatenate([lower, silence(0.15), last])
+    assert prosody(apart)["ending_st"] == pytest.approx(0, abs=0.2)
+    together = np.concatenate([lower, buzz(200, 0.13)])
+    assert prosody(together)["ending_st"] > 3
+    brief = np.concatenate([lower, silence(0.15), buzz(200, 0.08)])
+    assert prosody(brief)["ending_st"] is None
+
+
 def buzz(f0_hz: float, duration_s: float, harmonics: int = 12) -> np.ndarray:
     """Harmonics that fall by 6 dB an octave, without any opening and closing."""
     return sum(sine(f0_hz * k, duration_s, 0.2 / k) for k in range(1, harmonics + 1))
@@ -93,8 +103,8 @@ def test_a_narrow_search_range_still_finds_the_pitch_in_it():
 
 
 def test_too_little_voice_has_a_pitch_and_no_contour():
-    found = prosody(voice(200, 0.4))
-    assert found["f0_median_hz"] == pytest.approx(200, rel=0.01)
+    found = prosody(voice(200, 0.14, syllables_per_s=8))
+    assert found["f0_median_hz"] == pytest.approx(200, rel=0.02)
     assert found["contour_st"] is None
     assert found["ending_st"] is None
 

@@ -29,7 +29,9 @@ MAX_OCTAVE_OUTLIERS = 0.15
 MAX_TONAL_GAP = 0.3  # share of gap frames with a pitch: music, or somebody else
 CONTOUR_PART = 0.25  # of the pitch frames, at either end
 CONTOUR_PART_S = 0.3  # at least
-ENDING_S = 0.25
+ENDING_S = 0.25  # at most, and
+LEAST_ENDING_S = 0.15  # at least, of voice
+ENDING_GAP_S = 0.05  # a longer one parts the last syllable from the one before
 LOW_BAND_HZ = (50.0, 1000.0)
 HIGH_BAND_HZ = (1000.0, 5000.0)
 SPECTRUM_S = 0.04
@@ -75,7 +77,7 @@ def measure(
     heard = samples[round(sound_start_s * rate_hz) :]
     frames = _frames(samples, rate_hz, spans, settings, sound_start_s)
     noise = levels.signal_to_noise(frames.power, frames.speech, frames.gap, HOP_S)
-    pitch_st, outliers = _pitch_without_octave_errors(frames)
+    at, pitch_st, outliers = _pitch_without_octave_errors(frames)
     quality: Row = {
         "clipped_share": levels.clipped_share(heard),
         "snr_db": noise.snr_db if noise else None,
@@ -88,7 +90,7 @@ def measure(
     if no_jitter is None:
         steadiness = measure_steadiness(samples, rate_hz, frames.pitch, frames.voice)
     row: Row = {
-        **_pitch_measures(pitch_st),
+        **_pitch_measures(at, pitch_st),
         "voiced_s": float(frames.voice.sum() * HOP_S) if spans else None,
         "octave_outlier_share": outliers,
         "rate_syll_s": _syllable_rate(samples, rate_hz, spans, frames),
@@ -159,24 +161,26 @@ def _mean_square(samples: np.ndarray) -> float:
 # --- measures --------------------------------------------------------------------------------
 
 
-def _pitch_without_octave_errors(frames: Frames) -> tuple[np.ndarray, float | None]:
-    """Pitch of the voice frames in semitones (MIDI numbers), and the share that was left out."""
-    f0_hz = frames.pitch.f0_hz[frames.voice]
-    if len(f0_hz) == 0:
-        return f0_hz, None
-    pitch_st = np.asarray(librosa.hz_to_midi(f0_hz), np.float64)
+def _pitch_without_octave_errors(
+    frames: Frames,
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Numbers of voice frames, their pitch in semitones (MIDI), and the share that was left out."""
+    at = np.flatnonzero(frames.voice)
+    if len(at) == 0:
+        return at, np.zeros(0), None
+    pitch_st = np.asarray(librosa.hz_to_midi(frames.pitch.f0_hz[at]), np.float64)
     near = np.abs(pitch_st - np.median(pitch_st)) <= OCTAVE_ERROR_ST
-    return pitch_st[near], float(1 - near.mean())
+    return at[near], pitch_st[near], float(1 - near.mean())
 
 
-def _pitch_measures(pitch_st: np.ndarray) -> Row:
+def _pitch_measures(at: np.ndarray, pitch_st: np.ndarray) -> Row:
     if len(pitch_st) == 0:
         return dict.fromkeys(("f0_median_hz", "f0_sd_st", "contour_st", "ending_st"))
     return {
         "f0_median_hz": float(librosa.midi_to_hz(np.median(pitch_st))),
         "f0_sd_st": float(np.std(pitch_st)),
         "contour_st": _contour_st(pitch_st),
-        "ending_st": _ending_st(pitch_st),
+        "ending_st": _ending_st(at, pitch_st),
     }
 
 
@@ -188,13 +192,19 @@ def _contour_st(pitch_st: np.ndarray) -> float | None:
     return float(np.median(pitch_st[-part:]) - np.median(pitch_st[:part]))
 
 
-def _ending_st(pitch_st: np.ndarray) -> float | None:
-    """How pitch moves within the last quarter second of voice: its later half minus its earlier."""
-    part = round(ENDING_S / HOP_S)
-    if len(pitch_st) < 2 * part:
+def _ending_st(at: np.ndarray, pitch_st: np.ndarray) -> float | None:
+    """How pitch moves in the last stretch of voice: its later half minus its earlier.
+
+    ``at`` are the numbers of the frames. What lies before a gap is another syllable, and a step
+    from there is no ending. None where the stretch is too short.
+    """
+    gaps = np.flatnonzero(np.diff(at) * HOP_S > ENDING_GAP_S + HOP_S / 2)
+    first = int(gaps[-1]) + 1 if len(gaps) else 0
+    last = pitch_st[max(first, len(pitch_st) - round(ENDING_S / HOP_S)) :]
+    if round(len(last) * HOP_S, 3) < LEAST_ENDING_S:
         return None
-    last = pitch_st[-part:]
-    return float(np.median(last[part // 2 :]) - np.median(last[: part // 2]))
+    half = len(last) // 2
+    return float(np.median(last[half:]) - np.median(last[:half]))
 
 
 def alpha_ratio_db(samples: np.ndarray, rate_hz: int, frames: np.ndarray) -> float | None:
