@@ -55,6 +55,7 @@ class Reason(StrEnum):
     OUTSIDE_ROOT = "outside_root"  # the path leaves the input root
     BAD_PATH = "bad_path"  # no file can have this path, or its name is no text
     UNKNOWN_SPLIT = "unknown_split"  # the manifest's split is none of train, validation, test
+    BAD_OFFSET = "bad_offset"  # the manifest's source_offset_s is no number of seconds
     EMPTY_FILE = "empty_file"  # 0 bytes
     NOT_MEDIA = "not_media"  # no container that we know, or a playlist
     NO_VIDEO = "no_video"  # sound only
@@ -128,7 +129,10 @@ class Clip:
     other_paths: tuple[str, ...] = ()
     label: str | None = None  # as the manifest spells it
     transcript: str | None = None
-    language: str | None = None
+    language: str | None = None  # of the transcript; of the speech too, unless that is named
+    spoken_language: str | None = None
+    original_transcript: str | None = None  # what is said, where the transcript is a translation
+    source_offset_s: float | None = None  # where the clip begins in the film it was cut from
     speaker_id: str | None = None
     source_id: str | None = None
     licence: str | None = None
@@ -166,6 +170,8 @@ SHOT = _struct(start_s=_float, end_s=_float, start_frame=_int, end_frame=_int, f
 The first ``fade_frames`` frames still show the shot before, mixed in; 0 after a hard cut."""
 SEGMENT = _struct(start_s=_float, end_s=_float, text=_text, speaker=_text, confidence=_float)
 """``confidence`` is that of asr: the mean probability of the words, or of a token."""
+TURN = _struct(speaker=_text, start_s=_float, end_s=_float)
+"""One person speaks; ``speaker`` as the subtitles name them, null where they name nobody."""
 PEAK = _struct(frame_index=_int, time_s=_float, score=_float, verdict=_text)
 EVIDENCE = _struct(
     id=_text,
@@ -260,7 +266,12 @@ TRANSCRIPT = _stage(
     transcript=_text,
     transcript_source=_text,  # manifest | sidecar | embedded | asr
     text_language=_text,
+    spoken_language=_text,
+    is_translation=_bool,  # of what is said; null where nobody says which language that is in
+    original_transcript=_text,  # what is said, in its own language, where a source has that too
+    original_source=_text,  # manifest | sidecar | embedded
     segments=pa.list_(SEGMENT),
+    turns=pa.list_(TURN),
     words=pa.list_(_struct(start_s=_float, end_s=_float, text=_text, probability=_float)),  # asr
     rejected_text=_text,  # what asr wrote and the gates refused; no other stage may read it
     asr=_struct(  # what the gates judged by; of several pieces of a long clip the worst

@@ -128,6 +128,12 @@ class TranscriptSettings(Section):
     prefer_language: str | None = Field(
         None, description="Language of the sidecar or track to take when there are several."
     )
+    sidecar_clock: Literal["auto", "clip", "source"] = Field(
+        "auto",
+        description="Whether times in sidecars count from the start of the clip, or from that of "
+        "the film it was cut from (manifest column source_offset_s). auto takes the film's where "
+        "an offset is given and the times do not fit the clip.",
+    )
     asr: AsrSettings = AsrSettings()
 
     @model_validator(mode="after")

@@ -120,4 +120,11 @@ def clip_rows(
 
 
 def words_row(says: str) -> dict[str, Any]:
-    return ok(transcript=says, transcript_source="sidecar", text_language="en", segments=[])
+    return ok(
+        transcript=says,
+        transcript_source="sidecar",
+        text_language="en",
+        is_translation=None,
+        segments=[],
+        turns=[],
+    )

@@ -141,7 +141,10 @@ def _payloads(clip: Clip) -> dict[str, Row]:
             "transcript": f"words of {clip.clip_id}",
             "transcript_source": "sidecar",
             "text_language": "en",
+            "spoken_language": "en",
+            "is_translation": False,
             "segments": [{"start_s": 0.1, "end_s": 0.9, "text": f"words of {clip.clip_id}"}],
+            "turns": [{"speaker": None, "start_s": 0.1, "end_s": 0.9}],
         },
         "face": {"face_tool": "made", "au_scale": "intensity_0_5", "face_count": 1},
         "moment": {

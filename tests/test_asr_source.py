@@ -103,7 +103,8 @@ def test_the_row_fits_the_schema(clip):
 
     (stored,) = pa.Table.from_pylist([head | row], schema=TRANSCRIPT).to_pylist()
 
-    assert stored == head | row
+    of_others = {"original_transcript": None, "original_source": None}
+    assert stored == head | row | of_others
 
 
 def test_without_word_times_the_segment_lies_where_speech_is(clip):
@@ -246,12 +247,13 @@ def test_without_asr_identity_and_rows_are_as_before(clip):
     assert identity.settings == {
         "sources": ["manifest", "sidecar", "embedded"],
         "prefer_language": None,
+        "sidecar_clock": "auto",
     }
     assert (identity.tool, identity.model, identity.template, identity.version) == (
         "subtitles",
         "",
         "",
-        2,
+        3,
     )
     assert (stage.at_once, stage.resources.gpus) == (1, 0)
     assert row == {"status": "skipped", "reason": "no_transcript", "detail": None}

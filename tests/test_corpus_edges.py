@@ -128,7 +128,7 @@ def test_edges_that_do_not_fit_the_words_are_refused(edges, fault):
 def test_the_spoken_language_is_the_manifests_and_the_pitch_class_is_measured():
     clip = Clip(ClipId("c"), Path("c.mp4"), "c.mp4", "0", language="zh-CN", speaker_id="s1")
     voice = {"prosody": {"f0_median_hz": 120.0}}
-    translation = {"text_language": "en"}
+    translation = {"text_language": "en", "spoken_language": None}
 
     assert group_of(voice, clip, translation, WORDS) == {
         "speaker": "s1",

@@ -53,9 +53,16 @@ def voice_row(speech_s=2.0, pauses=(), flags=(), status="ok", reason=None, **pro
     }
 
 
-def transcript_row(text=None, language=None):
+def transcript_row(text=None, language=None, **further):
     status = "skipped" if text is None else "ok"
-    return {"status": status, "transcript": text, "text_language": language}
+    nobody_said = dict.fromkeys(("spoken_language", "is_translation", "original_transcript"))
+    return {
+        "status": status,
+        "transcript": text,
+        "text_language": language,
+        **nobody_said,
+        **further,
+    }
 
 
 def described(**voice):
@@ -456,3 +463,14 @@ def test_own_words_change_the_fingerprint_and_the_text(tmp_path):
     assert changed_stage.identity().fingerprint() != shipped.fingerprint()
     nuclei = ToneStage(load_settings(overrides=["tone.tempo_from=nuclei"], environment={}))
     assert nuclei.identity().fingerprint() != shipped.fingerprint()
+
+
+def test_a_translation_does_not_tell_the_tempo_and_its_original_does():
+    voice = voice_row(speech_s=2.0, rate_syll_s=5.0)
+    words = "one two three four five six seven eight nine ten"  # 11 syllables in 2 s
+    translation = transcript_row(words, "en", is_translation=True, spoken_language="zh")
+    beside = {**translation, "original_transcript": "一二三四五六七八九"}
+
+    assert tempo(voice, transcript_row(words, "en"), WORDS) == (5.5, "transcript")
+    assert tempo(voice, translation, WORDS) == (5.0, "nuclei")
+    assert tempo(voice, beside, WORDS) == (4.5, "transcript")

@@ -38,6 +38,10 @@ def transcribe(
     return row
 
 
+def turn(speaker, start_s, end_s) -> Row:
+    return {"speaker": speaker, "start_s": start_s, "end_s": end_s}
+
+
 def segment(start_s, end_s, text, speaker=None) -> Row:
     return {
         "start_s": start_s,
@@ -77,7 +81,12 @@ def test_a_sidecar_gives_words_with_times_and_speakers(media):
         "transcript": "Who is there? Nobody.",
         "transcript_source": "sidecar",
         "text_language": "en",
+        "spoken_language": None,
+        "is_translation": None,
+        "original_transcript": None,
+        "original_source": None,
         "segments": [segment(0.1, 0.8, "Who is there?", "ANNA"), segment(1.6, 2.0, "Nobody.")],
+        "turns": [turn("ANNA", 0.1, 0.8), turn(None, 1.6, 2.0)],
         "flags": ["sounds_left_out=1"],
     }
 
@@ -176,7 +185,7 @@ def test_a_sidecar_of_sounds_alone_gives_no_words(media):
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("skipped", "no_transcript")
-    assert row["detail"] == "sidecar .srt holds no words"
+    assert row["detail"] == "sidecar .srt holds no words of this clip"
 
 
 def test_a_sidecar_that_cannot_be_read_fails_and_names_its_kind(media):
@@ -253,7 +262,7 @@ def test_a_sidecar_that_lies_mostly_outside_the_clip_is_not_of_it(media):
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("failed", "bad_sidecar")
-    assert row["detail"] == "sidecar .srt: 4 of 5 cues lie outside the clip"
+    assert row["detail"].startswith("sidecar .srt: 4 of 5 cues lie outside the clip; if they have")
 
 
 def test_the_subtitles_of_a_whole_film_are_no_transcript_of_a_clip(media):
@@ -263,7 +272,7 @@ def test_the_subtitles_of_a_whole_film_are_no_transcript_of_a_clip(media):
     row = transcribe(media)
 
     assert (row["status"], row["reason"]) == ("failed", "bad_sidecar")
-    assert row["detail"] == "sidecar .srt: 2 of 2 cues lie outside the clip"
+    assert row["detail"].startswith("sidecar .srt: 2 of 2 cues lie outside the clip")
 
 
 def test_malformed_cues_and_guessed_encodings_are_flagged(media):

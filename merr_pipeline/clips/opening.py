@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ def open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) -
     if split is None:
         detail = f"split {row['split']!r} is none of {', '.join(SPLITS)}"
         return refuse(row, number, Reason.UNKNOWN_SPLIT, detail)
+    offset_s = _seconds(row.get("source_offset_s"))
+    if offset_s is not None and not math.isfinite(offset_s):
+        detail = f"source_offset_s {row['source_offset_s']!r} is no number of seconds"
+        return refuse(row, number, Reason.BAD_OFFSET, detail)
     try:
         path, media_path = _inside(root, row["path"])
         if media_path is None:
@@ -44,10 +49,18 @@ def open_row(root: Path, row: dict[str, Any], number: int, hashes: HashMemory) -
         return refuse(row, number, Reason.BAD_PATH, "the name is not UTF-8; rename it")
     except ValueError as error:  # a null character
         return refuse(row, number, Reason.BAD_PATH, plain(str(error)))
-    facts: dict[str, Any] = {name: row.get(name) for name in FACTS}
+    facts: dict[str, Any] = {name: row.get(name) for name in FACTS} | {"source_offset_s": offset_s}
     if facts["split"] is not None:
         facts["split"] = split
     return Clip(ClipId(row["clip_id"]), path, media_path, sha256, stamp=stamp, **facts)
+
+
+def _seconds(cell: str | None) -> float | None:
+    """The number in a cell; NaN where there is something else in it."""
+    try:
+        return None if cell is None else float(cell)
+    except ValueError:
+        return math.nan
 
 
 def _inside(root: Path, given: str) -> tuple[Path, str | None]:

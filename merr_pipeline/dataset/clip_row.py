@@ -34,7 +34,10 @@ _MEASURED: dict[str, Sequence[str]] = {
     "fine": ("evidence", "cues", "conflicts"),
 }
 _DECIDED: dict[str, Sequence[str]] = {
-    "transcript": ("transcript", "transcript_source", "text_language", "segments"),
+    "transcript": (
+        *("transcript", "transcript_source", "text_language", "spoken_language", "is_translation"),
+        *("original_transcript", "original_source", "segments", "turns"),
+    ),
     "tone": ("tone", "tone_source"),
     "scene": ("scene", "scene_source"),
     "label": ("label", "label_source", "label_confidence"),

@@ -23,6 +23,7 @@ from merr_pipeline.schema import (
     SCHEMA_VERSION,
     SEGMENT,
     SPAN,
+    TURN,
     VOICE,
 )
 
@@ -126,7 +127,12 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "transcript_status": _text,
     "transcript_source": _text,
     "text_language": _text,
+    "spoken_language": _text,
+    "is_translation": pa.bool_(),
+    "original_transcript": _text,
+    "original_source": _text,
     "segments": pa.list_(SEGMENT),
+    "turns": pa.list_(TURN),
     # voice
     "tone": _text,
     "tone_status": _text,

@@ -196,7 +196,14 @@ def _words_items(rows: Rows) -> Iterator[Item]:
     quotation = plain_quotation(row["transcript"])
     if not quotation:
         return
-    origin = ", ".join(filter(None, (row["transcript_source"], row["text_language"])))
+    speakers = {turn["speaker"] for turn in row["turns"] or [] if turn["speaker"]}
+    notes = (
+        row["transcript_source"],
+        row["text_language"],
+        "a translation" if row["is_translation"] else None,
+        f"{len(speakers)} speakers" if len(speakers) > 1 else None,
+    )
+    origin = ", ".join(filter(None, notes))
     starts = [s["start_s"] for s in row["segments"] or [] if s["start_s"] is not None]
     yield Item(
         Kind.WORDS,

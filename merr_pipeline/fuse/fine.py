@@ -46,7 +46,7 @@ class FineStage(Stage):
         """All five templates, and the length."""
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool=SOURCE,
             template=self._templates,
             settings=self._settings.model_dump(mode="json"),

@@ -44,7 +44,7 @@ class ToneStage(Stage):
         """The tables by their content, and every setting of ``tone``."""
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool=SOURCE,
             tool_version=str(self._words.version),
             template=self._template.sha256,
@@ -54,7 +54,10 @@ class ToneStage(Stage):
     def facts(self, clip: Clip) -> Mapping[str, Any]:
         """Who speaks, and what language, where the edges between words differ by that."""
         used = self._words.groups_used()
-        known = {"speaker": clip.speaker_id, "language": clip.language}
+        known = {
+            "speaker": clip.speaker_id,
+            "language": [clip.spoken_language, clip.language],
+        }
         return {name: value for name, value in known.items() if name in used}
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
@@ -85,13 +88,12 @@ def _maybe_a_voice(voice: Row) -> str:
 def tempo(voice: Row, transcript: Row | None, words: ToneWords) -> tuple[float | None, str | None]:
     """Syllables per second of speech, and their source: ``transcript`` or ``nuclei``.
 
-    A transcript may be a translation, or hold more or less than the clip; its syllables count only
-    when they give a rate that people speak at, and that is near the nuclei that were heard.
+    A transcript may be a translation that nobody calls one, or hold more or less than the clip; its
+    syllables count only when they give a rate that people speak at, and that is near the nuclei
+    that were heard.
     """
     heard = voice["prosody"]["rate_syll_s"]
-    syllables = None
-    if transcript is not None and transcript["transcript"]:
-        syllables = count_syllables(transcript["transcript"], transcript["text_language"])
+    syllables = None if transcript is None else _syllables_said(transcript)
     if syllables and voice["speech_s"]:
         rate = rounded(syllables / voice["speech_s"])
         if words.tempo_from_text.believes(rate, heard):
@@ -99,17 +101,27 @@ def tempo(voice: Row, transcript: Row | None, words: ToneWords) -> tuple[float |
     return heard, None if heard is None else "nuclei"
 
 
+def _syllables_said(transcript: Row) -> int | None:
+    """The syllables of the words as they were said; those of a translation are others."""
+    if transcript["original_transcript"]:
+        return count_syllables(transcript["original_transcript"], transcript["spoken_language"])
+    if transcript["is_translation"] or not transcript["transcript"]:
+        return None
+    return count_syllables(transcript["transcript"], transcript["text_language"])
+
+
 def group_of(voice: Row, clip: Clip, transcript: Row | None, words: ToneWords) -> Group:
     """What is known of a voice that edges may differ by.
 
-    The manifest says what is spoken; a transcript may be a translation, so it comes second.
+    What is spoken comes first; the language of a transcript may be that of a translation.
     """
     register = words.register_of(voice["prosody"]["f0_median_hz"])
-    written = transcript["text_language"] if transcript is not None else None
+    row = transcript or {"spoken_language": None, "text_language": None}
+    said = row["spoken_language"] or clip.spoken_language
     return {
         "speaker": clip.speaker_id,
         "register": register.name if register else None,
-        "language": primary_language(clip.language) or primary_language(written),
+        "language": primary_language(said or clip.language or row["text_language"]),
     }
 
 

@@ -15,6 +15,7 @@ from merr_pipeline.speech.asr.models import content_hash, find_model, model_name
 from merr_pipeline.speech.asr.recognise import ClipSound, Piece, Recognition, keep, recognise
 from merr_pipeline.speech.sidecar import language_code, primary_language
 from merr_pipeline.speech.vad import Span
+from merr_pipeline.speech.written import spoken_language
 from merr_pipeline.stage import NotOk, Work, fault, not_ok_row, ok_row, skip
 
 SOURCE = "asr"
@@ -94,7 +95,7 @@ class AsrSource:
             amounts = f"speech_s {voice['speech_s']}, level_dbfs {level}"
             raise skip(Reason.LITTLE_SPEECH, f"asr was not asked: {amounts}")
         spans = [Span(span["start_s"], span["end_s"]) for span in voice["segments"]]
-        language = primary_language(work.clip.language or self._settings.language)
+        language = primary_language(spoken_language(work.clip) or self._settings.language)
         return ClipSound(read_sound(work.clip.path, RATE_HZ).samples, spans, language)
 
     def _hear(self, sounds: Sequence[ClipSound]) -> list[list[Piece] | NotOk]:
@@ -141,6 +142,8 @@ def _payload(found: Recognition, pieces: Sequence[Piece]) -> Row:
         "transcript": " ".join(segment.text for segment in found.segments),
         "transcript_source": SOURCE,
         "text_language": language_code(found.language),
+        "spoken_language": language_code(found.language),
+        "is_translation": False,
         "segments": [
             {
                 "start_s": segment.start_s,

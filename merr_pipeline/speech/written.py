@@ -1,0 +1,141 @@
+"""Words that somebody wrote down: the manifest's column, sidecars, embedded subtitle tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from merr_pipeline.media import SubtitleTrack, read_subtitles
+from merr_pipeline.schema import Clip
+from merr_pipeline.settings import TranscriptSettings
+from merr_pipeline.speech.clock import counts, overlaps, place
+from merr_pipeline.speech.sidecar import (
+    BadSidecarError,
+    Subtitles,
+    find_sidecars,
+    language_code,
+    primary_language,
+    read_sidecar,
+)
+from merr_pipeline.speech.subtitle_text import Cue, cues_of, tidy
+from merr_pipeline.stage import Work
+
+
+@dataclass(frozen=True)
+class Words:
+    """What one source gives."""
+
+    source: str
+    cues: tuple[Cue, ...]
+    language: str | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All cues, in order."""
+        return " ".join(cue.text for cue in self.cues)
+
+
+@dataclass
+class Search:
+    """What the sources that gave no words had to say for themselves."""
+
+    bad: list[str] = field(default_factory=list)  # sidecars that cannot be read, and why
+    wordless: list[str] = field(default_factory=list)  # sources that hold no words
+
+
+def spoken_language(clip: Clip) -> str | None:
+    """What the manifest says is spoken.
+
+    Beside a transcript its ``language`` is that of the transcript, which may be a translation.
+    """
+    return language_code(clip.spoken_language) or (
+        None if clip.transcript else language_code(clip.language)
+    )
+
+
+def find_words(work: Work, settings: TranscriptSettings, search: Search) -> Words | None:
+    """The words of the first written source that has any."""
+    found = (words for source in settings.sources for words in _ask(source, work, settings, search))
+    return next(found, None)
+
+
+def find_original(work: Work, settings: TranscriptSettings, words: Words) -> Words | None:
+    """What is really said, where ``words`` are a translation and another source has that too."""
+    if original := tidy(work.clip.original_transcript or ""):
+        return Words("manifest", (Cue(None, None, original),), spoken_language(work.clip))
+    spoken = primary_language(spoken_language(work.clip))
+    if spoken is None or primary_language(words.language) in (None, spoken):
+        return None
+    written = (found for s in settings.sources for found in _ask(s, work, settings, Search()))
+    return next((w for w in written if primary_language(w.language) == spoken), None)
+
+
+def end_s(work: Work) -> float:
+    """Where picture and sound have both ended; the voice stage knows how long the sound is."""
+    picture_s: float = work.seen["probe"]["duration_s"]
+    return max(picture_s, work.seen["voice"]["duration_s"] or 0.0)
+
+
+def _ask(source: str, work: Work, settings: TranscriptSettings, search: Search) -> Iterator[Words]:
+    """All that a source has, the one to trust first."""
+    if source == "manifest":
+        yield from _from_manifest(work.clip)
+    elif source == "sidecar":
+        yield from _from_sidecars(work, settings, search)
+    elif source == "embedded" and work.seen["probe"]["subtitle_streams"]:
+        yield from _from_tracks(work, settings, search)
+
+
+def _from_manifest(clip: Clip) -> Iterator[Words]:
+    if text := tidy(clip.transcript or ""):
+        yield Words("manifest", (Cue(None, None, text),), language_code(clip.language))
+
+
+def _from_sidecars(work: Work, settings: TranscriptSettings, search: Search) -> Iterator[Words]:
+    clip, duration_s = work.clip, end_s(work)
+    for sidecar in find_sidecars(clip.path, settings.prefer_language):
+        try:
+            read = read_sidecar(sidecar)
+            placed = place(read.cues, duration_s, settings.sidecar_clock, clip.source_offset_s)
+        except BadSidecarError as error:
+            search.bad.append(f"sidecar {sidecar.ending}: {error}")
+            continue
+        cues, flags = placed
+        if cues:
+            language = language_code(sidecar.language) or language_code(clip.language)
+            yield Words("sidecar", cues, language, (*_flags(read), *flags))
+        else:
+            search.wordless.append(f"sidecar {sidecar.ending} holds no words of this clip")
+
+
+def _from_tracks(work: Work, settings: TranscriptSettings, search: Search) -> Iterator[Words]:
+    wanted, duration_s = primary_language(settings.prefer_language), end_s(work)
+    tracks = read_subtitles(work.clip.path)
+    for track in sorted(tracks, key=lambda track: primary_language(track.language) != wanted):
+        cues, sounds = _cues_of_track(track, duration_s)
+        inside = tuple(cue for cue in cues if overlaps(cue, duration_s))
+        if inside:
+            language = language_code(track.language) or language_code(work.clip.language)
+            yield Words("embedded", inside, language, counts(sounds_left_out=sounds))
+        else:
+            search.wordless.append("an embedded track holds no words")
+
+
+def _cues_of_track(track: SubtitleTrack, duration_s: float) -> tuple[list[Cue], int]:
+    """Clean cues, and how many notes on sounds were left out; an open end is the next start."""
+    next_starts = [*(cue.start_s for cue in track.cues[1:]), duration_s]
+    cues: list[Cue] = []
+    sounds = 0
+    for cue, next_start_s in zip(track.cues, next_starts, strict=True):
+        last_s = next_start_s if cue.end_s is None else cue.end_s
+        clean, dropped = cues_of(Cue(cue.start_s, last_s, cue.text, cue.speaker, is_ass=True))
+        cues += clean
+        sounds += dropped
+    return cues, sounds
+
+
+def _flags(read: Subtitles) -> tuple[str, ...]:
+    guessed = () if read.encoding.startswith("utf") else (f"encoding_{read.encoding}",)
+    left_out = counts(malformed_cues=read.malformed, sounds_left_out=read.sounds)
+    return (*guessed, *left_out)
