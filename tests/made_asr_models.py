@@ -64,20 +64,24 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def write_whisper(folder: Path, seed: int = 0) -> Path:
-    """A Whisper as transformers keeps it: config.json, model.safetensors, tokenizer.json …"""
+def write_whisper(folder: Path, seed: int = 0, width: int = 32, layers: int = 2) -> Path:
+    """A Whisper as transformers keeps it: config.json, model.safetensors, tokenizer.json …
+
+    ``layers`` are those of the decoder; the encoder has half of them. OpenAI's tiny one is 384
+    wide and has 4 of each.
+    """
     torch.manual_seed(seed)
     first_special = TEXT_TOKENS
     ids = {token: first_special + number for number, token in enumerate(SPECIAL)}
     config = WhisperConfig(
         vocab_size=VOCABULARY_SIZE,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=2,
+        d_model=width,
+        encoder_layers=layers // 2,
+        decoder_layers=layers,
         encoder_attention_heads=2,
         decoder_attention_heads=2,
-        encoder_ffn_dim=128,
-        decoder_ffn_dim=128,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
         pad_token_id=ids["<|endoftext|>"],
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|endoftext|>"],

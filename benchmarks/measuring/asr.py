@@ -14,14 +14,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from measuring.word_errors import error_rates, plain_words
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.settings import Settings, load_settings
 from merr_pipeline.speech.asr.models import model_name, versions
-from merr_pipeline.speech.asr.scoring import Errors, character_errors, total, word_errors
 from merr_pipeline.speech.transcript import TranscriptStage
 from merr_pipeline.speech.voice import VoiceStage
 from merr_pipeline.stage import Work
@@ -76,8 +78,10 @@ def _prepared(folder: Path, settings: Settings) -> tuple[list[Work], list[str]]:
         if seen["probe"]["status"] == "ok":
             seen["voice"] = voice.annotate([Work(clip, seen)])[0]
             row = written.annotate([Work(clip, seen)])[0]
-            if row["status"] == "ok" and seen["voice"]["status"] == "ok":
-                works.append(Work(clip, seen))
+            has_words = row["status"] == "ok" and plain_words(row["transcript"])
+            if has_words and seen["voice"]["status"] == "ok":
+                spoken = clip.spoken_language or clip.language  # here no text is a translation
+                works.append(Work(replace(clip, spoken_language=spoken), seen))
                 said.append(row["transcript"])
     return works, said
 
@@ -100,14 +104,13 @@ def _print(
     print(f"{sound_s / seconds:.2f} s of sound per s")
 
 
-def _line(name: str, said: list[str], heard: list[str], which: range | list[int]) -> None:
-    words = total(word_errors(said[n], heard[n]) for n in which)
-    characters = total(character_errors(said[n], heard[n]) for n in which)
+def _line(name: str, said: list[str], heard: list[str], which: Sequence[int]) -> None:
+    words, characters = error_rates([said[n] for n in which], [heard[n] for n in which])
     print(f"{name:22}{_percent(words):>8}{_percent(characters):>8}{len(which):>8}")
 
 
-def _percent(errors: Errors) -> str:
-    return "-" if errors.rate is None else f"{errors.rate:.1%}"
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"
 
 
 if __name__ == "__main__":

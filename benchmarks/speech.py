@@ -1,20 +1,26 @@
-"""What each measure of the voice costs, against decoding the sound.
+"""What each measure of the voice costs, against decoding the sound; what batches of asr save.
 
 ::
 
-    python benchmarks/prosody.py [CLIPS]     # default: real clips beside the checkout, else samples
+    python benchmarks/speech.py [CLIPS]      # default: real clips beside the checkout, else samples
 
 Each measure is made of every clip with sound, one after another. Printed are processor milliseconds
 per clip and, of the same run, the ratio to decoding: load and machine change the first and hardly
 the second. What a measure builds on (voice activity, the pitch track) has a line of its own.
+
+Below that, where the extras ``asr``, ``whisper`` and ``hf`` are installed: the same sounds through
+faster-whisper one by one, and joined on one track. The model is as large as Whisper's tiny one, its
+weights are random, and its text ends after some ten words; on a GPU batches save more.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +29,9 @@ from measuring.clips import default_clips
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.media import Sound, read_sound
 from merr_pipeline.schema import MerrError
-from merr_pipeline.settings import VoiceSettings
+from merr_pipeline.settings import AsrSettings, VoiceSettings
 from merr_pipeline.speech import egemaps, levels, prosody
+from merr_pipeline.speech.asr.contract import LONGEST_S
 from merr_pipeline.speech.cycles import measure_steadiness
 from merr_pipeline.speech.pitch import HOP_S, PitchTrack, harmonics_to_noise_db, track_pitch
 from merr_pipeline.speech.syllables import find_nuclei
@@ -34,6 +41,7 @@ from merr_pipeline.stage import NotOk
 
 SETTINGS = VoiceSettings()
 ROUNDS = 3  # the fastest counts
+BATCHES = (1, 4, 8)
 
 
 @dataclass
@@ -72,6 +80,42 @@ def main() -> None:
     else:
         cost = cpu_s(clips, lambda clip: smile.measure(clip.samples, RATE_HZ))
         line("eGeMAPS (openSMILE)", cost, decoding, len(clips))
+    if all(map(find_spec, ("faster_whisper", "whisper", "transformers"))):
+        print_batches([clip.samples[: round(LONGEST_S * RATE_HZ)] for clip in clips])
+    else:
+        print("asr in batches: not measured, the extras asr, whisper and hf are not installed")
+
+
+def print_batches(sounds: Sequence[np.ndarray]) -> None:
+    """Seconds for all sounds one by one, and their ratio to batches of several."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from made_asr_models import write_ctranslate2, write_whisper
+
+    from merr_pipeline.speech.asr.backends import open_backend
+    from merr_pipeline.speech.asr.hf_whisper import be_quiet
+
+    be_quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        made = write_whisper(Path(folder) / "whisper", width=384, layers=4)
+        model = write_ctranslate2(made, Path(folder) / "ctranslate2")
+        print(f"{'asr, made model of tiny size':34}{'s/clip':>12}{'times as fast':>15}")
+        alone = None
+        for size in BATCHES:
+            asr = AsrSettings(model=str(model), batch_size=size)
+            backend = open_backend(asr)
+            seconds = fastest(lambda b=backend: b.hear(sounds, ["en"] * len(sounds)))
+            alone = alone or seconds
+            print(f"{f'{size} together':34}{seconds / len(sounds):12.3f}{alone / seconds:15.2f}")
+
+
+def fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of some rounds."""
+    rounds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        rounds.append(time.perf_counter() - started)
+    return min(rounds)
 
 
 def measures(detector: SpeechDetector) -> dict[str, Callable[[Heard], object]]:
