@@ -82,6 +82,15 @@ def load_template(name: str, folder: Path | None = None) -> Template:
     )
 
 
+def load_all(folder: Path | None = None) -> list[Template]:
+    """Every template as it is in use, by name.
+
+    Raises:
+        MerrError: one is no valid YAML.
+    """
+    return [load_template(path.name, folder) for path in sorted(shipped_folder().glob("*.yaml"))]
+
+
 def load_model(model: type[M], name: str, folder: Path | None = None) -> M:
     """Read a template into a model that has its content hash as ``sha256``.
 

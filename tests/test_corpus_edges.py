@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import yaml
 from builds import SAMPLES, build, hashes, made, merr, rows
+from made_rows import MadeStore, made_identities
 
+from merr_pipeline.dataset.assemble import assemble
 from merr_pipeline.schema import Clip, ClipId, MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.speech.corpus_edges import edges_of, with_edges
 from merr_pipeline.speech.tone import ToneStage, group_of
 from merr_pipeline.speech.tone_table import ToneWords, read_tone_words
 from merr_pipeline.speech.wording import Heard
-from merr_pipeline.templates import Template, load_template
+from merr_pipeline.templates import Template, load_template, shipped_folder
 
 SHIPPED = load_template("tone_words.yaml")
 WORDS = read_tone_words(SHIPPED)
@@ -134,6 +136,22 @@ def test_the_spoken_language_is_the_manifests_and_the_pitch_class_is_measured():
         "speaker": "s1",
         "register": "lower",
         "language": "zh",
+    }
+
+
+def test_the_edges_in_use_are_saved_with_the_dataset(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    changed = SHIPPED.text.replace("below: 4.0, word: raised", "below: 3.5, word: raised")
+    (own / "tone_words.yaml").write_text(changed)
+    settings = load_settings(overrides=[f"templates={own}"], environment={})
+
+    assemble(tmp_path, [], MadeStore(), [], settings, made_identities())
+
+    saved = tmp_path / "dataset" / "templates"
+    assert (saved / "tone_words.yaml").read_text() == changed
+    assert {path.name for path in saved.iterdir()} == {
+        path.name for path in shipped_folder().iterdir()
     }
 
 

@@ -14,8 +14,9 @@ from merr_pipeline.dataset.assemble import assemble
 from merr_pipeline.dataset.folder import FileFacts, read_manifest, sha256_of
 from merr_pipeline.dataset.shards import SubsetWriter
 from merr_pipeline.dataset.validate import validate
-from merr_pipeline.schema import Row
+from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.settings import load_settings
+from merr_pipeline.templates import shipped_folder
 
 CLIPS = "clips/train-00000-of-00001.parquet"
 COARSE = "coarse/train-00000-of-00001.parquet"
@@ -69,6 +70,16 @@ def only(found: list[str], *parts: str) -> None:
         assert part in found[0]
 
 
+def test_texts_are_read_by_the_templates_that_lie_in_the_dataset(out):
+    lexicon = out / "dataset" / "templates" / "grounding_lexicon.yaml"
+    assert lexicon.read_bytes() == (shipped_folder() / lexicon.name).read_bytes()
+
+    lexicon.write_text("not a lexicon")
+
+    with pytest.raises(MerrError, match=r"grounding_lexicon\.yaml"):
+        problems(out)
+
+
 def test_a_whole_dataset_has_no_problem(out):
     assert problems(out) == []
     assert problems(out, out / "input") == []
@@ -103,7 +114,7 @@ class TestFiles:
         assert f"{FINE}: is in the manifest, but not there" in found[0]
         assert any("names fine/train-*.parquet, which is not there" in line for line in found)
 
-    @pytest.mark.parametrize("name", [CLIPS, COARSE, "README.md"])
+    @pytest.mark.parametrize("name", [CLIPS, COARSE, "README.md", "templates/tone_words.yaml"])
     def test_a_flipped_byte(self, out, name):
         path = out / "dataset" / name
         content = bytearray(path.read_bytes())

@@ -25,7 +25,9 @@ from merr_pipeline.dataset.clip_row import FULL_LOOK, clip_row, provenance_of
 from merr_pipeline.dataset.columns import REJECTED
 from merr_pipeline.dataset.draft import Draft, Shard
 from merr_pipeline.dataset.folder import (
+    CARD,
     DATASET,
+    TEMPLATES,
     Manifest,
     read_manifest,
     recover,
@@ -36,6 +38,7 @@ from merr_pipeline.dataset.texts import Texts
 from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Clip, MerrError, Refusal, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import Identity, digest
+from merr_pipeline.templates import load_all
 
 RECORD_SUBSETS = ("clips", "coarse", "fine")
 REJECTED_SPLIT = "all"
@@ -93,7 +96,8 @@ def assemble(
             draft.write(shard, _rejected_rows(refusals))
     draft.drop_empty()
     text = card(plan, draft.rows(), settings, provenance)
-    changed = draft.finish(text)
+    templates = load_all(settings.templates)
+    changed = draft.finish({CARD: text} | {f"{TEMPLATES}/{t.name}": t.text for t in templates})
     reasons = Counter(refusal.reason.value for refusal in plan.rejected)
     return AssembleReport(
         folder=out / DATASET,

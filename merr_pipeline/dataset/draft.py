@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from merr_pipeline.dataset.folder import (
-    CARD,
     DATASET,
     NEXT,
     FileFacts,
@@ -85,18 +84,30 @@ class Draft:
             if not any(inner.iterdir()):
                 inner.rmdir()
 
-    def finish(self, card_text: str) -> bool:
-        """Write card and manifest and swap; False if the dataset that is there is already this."""
-        content = card_text.encode()
-        write_atomically(self.folder / CARD, content)
-        self.files[CARD] = FileFacts(hashlib.sha256(content).hexdigest())
+    def finish(self, texts: Mapping[str, str]) -> bool:
+        """Write ``texts`` by file name, then the manifest, and swap.
+
+        False if the dataset that is there is already this.
+        """
+        for name, text in texts.items():
+            self._write_text(name, text.encode())
         manifest = Manifest(self.config_hash, self.files)
-        if self.written == 0 and manifest == self.earlier and self._is_same(CARD, None):
+        is_there = all(self._is_same(name, None) for name in texts)
+        if self.written == 0 and manifest == self.earlier and is_there:
             shutil.rmtree(self.folder)
             return False
         write_manifest(self.folder, manifest)
         swap_in(self.out)
         return True
+
+    def _write_text(self, name: str, content: bytes) -> None:
+        facts = FileFacts(hashlib.sha256(content).hexdigest())
+        if facts == self.earlier.files.get(name) and self._is_same(name, None):
+            link_or_copy(self.out / DATASET / name, self.folder / name)
+        else:
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            write_atomically(self.folder / name, content)
+        self.files[name] = facts
 
     def rows(self) -> dict[str, dict[str, int]]:
         """``subset -> split -> rows`` of the files so far."""

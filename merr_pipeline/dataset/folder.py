@@ -28,12 +28,12 @@ from merr_pipeline.files import exchange, sync, write_atomically
 from merr_pipeline.schema import SCHEMA_VERSION, MerrError
 
 DATASET, NEXT, OLD = "dataset", ".dataset-next", ".dataset-old"
-MANIFEST, CARD = "manifest.json", "README.md"
+MANIFEST, CARD, TEMPLATES = "manifest.json", "README.md", "templates"
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the manifest says of a file. ``rows`` and ``shard_key`` are null for the card."""
+    """What the manifest says of a file. ``rows`` and ``shard_key`` are those of Parquet files."""
 
     sha256: str
     rows: int | None = None

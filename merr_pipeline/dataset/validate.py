@@ -22,6 +22,7 @@ from merr_pipeline.dataset.folder import (
     DATASET,
     MANIFEST,
     OLD,
+    TEMPLATES,
     FileFacts,
     Manifest,
     read_manifest,
@@ -41,7 +42,7 @@ def validate(
     Args:
         out: the build's folder.
         media_root: the input folder, to check the clips' files too.
-        templates: the user's own templates, if the build had any; the texts are read by them.
+        templates: read the texts by these; None is by those that the dataset was made with.
     """
     dataset = out / DATASET
     try:
@@ -55,11 +56,18 @@ def validate(
     for name, facts in sorted(manifest.files.items()):
         found = list(_check_file(dataset, name, facts, manifest))
         problems += found
-        if name != CARD and not found:
+        if _is_table(name) and not found:
             readable.append(name)
     problems += _check_card(dataset, manifest)
-    problems += RowChecks(dataset, media_root, templates).run(readable)
+    made_with = dataset / TEMPLATES
+    own = templates or (made_with if made_with.is_dir() else None)
+    problems += RowChecks(dataset, media_root, own).run(readable)
     return problems
+
+
+def _is_table(name: str) -> bool:
+    """Whether a file of the dataset holds rows."""
+    return name.endswith(".parquet")
 
 
 def _no_manifest(out: Path) -> Problem:
@@ -97,7 +105,7 @@ def _check_file(
         yield Problem(name, None, "is in the manifest, but not there", todo)
     elif sha256_of(path) != facts.sha256:
         yield Problem(name, None, "its bytes are not those of the manifest's sha256", todo)
-    elif name != CARD:
+    elif _is_table(name):
         yield from _check_parquet(path, name, facts, manifest)
 
 
@@ -137,5 +145,5 @@ def _check_card(dataset: Path, manifest: Manifest) -> Iterator[Problem]:
     named = [
         p.relative_to(dataset).as_posix() for pattern in patterns for p in dataset.glob(pattern)
     ]
-    for name in sorted(set(manifest.files) - {CARD} - set(named)):
+    for name in sorted(set(filter(_is_table, manifest.files)) - set(named)):
         yield Problem(CARD, None, f"does not name {name}", REBUILD)
