@@ -11,7 +11,7 @@ from merr_pipeline.schema import STAGE_SCHEMAS
 REPO = Path(__file__).parent.parent
 PACKAGE = REPO / "merr_pipeline"
 PAGE = (REPO / "ARCHITECTURE.md").read_text("utf-8")
-IMPORT_NAMES = {"opencv-python": "cv2", "OpenFace": "openface"}
+IMPORT_NAMES = {"faster-whisper": "faster_whisper", "opencv-python": "cv2", "OpenFace": "openface"}
 
 
 def tables() -> list[list[list[str]]]:
