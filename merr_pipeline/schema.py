@@ -86,6 +86,18 @@ class Reason(StrEnum):
     LABEL_UNKNOWN = "label_unknown"  # the manifest's label is in no label space we were given
     NO_EVIDENCE = "no_evidence"  # nothing was measured that a text could point to
     UNGROUNDED = "ungrounded"  # the text claims what no evidence shows
+    # a model that is asked
+    MODEL_TIMEOUT = "model_timeout"  # no answer within its time limit, at every try
+    MODEL_RATE_LIMIT = "model_rate_limit"  # the server let us in at no try (429)
+    MODEL_SERVER_ERROR = "model_server_error"  # it answered with a fault of its own at every try
+    MODEL_UNREACHABLE = "model_unreachable"  # no connection, or it broke, at every try
+    BUDGET_EXHAUSTED = "budget_exhausted"  # llm.max_usd or llm.max_calls was reached before it
+    REQUEST_TOO_LARGE = "request_too_large"  # more than the server or the model takes
+    REQUEST_REJECTED = "request_rejected"  # the server refuses this request; detail holds its words
+    MODEL_REFUSED = "model_refused"  # the model, or a filter in front of it, will not answer
+    ANSWER_EMPTY = "answer_empty"  # it answered nothing
+    ANSWER_CUT = "answer_cut"  # the answer is longer than max_tokens
+    ANSWER_INVALID = "answer_invalid"  # no JSON of the wanted shape, asked for a second time too
     # the run
     UPSTREAM = "upstream"  # a stage that this one needs has no usable row
     WORKER_CRASHED = "worker_crashed"  # the process that worked on this clip died twice
@@ -107,11 +119,16 @@ PASSES_WITH_TIME = frozenset(
         Reason.WORKER_CRASHED,
         Reason.DECODE_TIMEOUT,
         Reason.OUT_OF_MEMORY,
+        Reason.MODEL_TIMEOUT,
+        Reason.MODEL_RATE_LIMIT,
+        Reason.MODEL_SERVER_ERROR,
+        Reason.MODEL_UNREACHABLE,
+        Reason.BUDGET_EXHAUSTED,
     }
 )
 """Failures that the next run tries again by itself; all others wait for ``--retry``.
 
-The limits of time and memory are in no key: with larger ones the same row may come out well.
+The limits of time, memory and money are in no key: with larger ones the row may come out well.
 """
 
 

@@ -1,0 +1,185 @@
+"""The answer cache: every valid answer that was ever paid for, in one SQLite file.
+
+::
+
+    answers(key TEXT PRIMARY KEY, model TEXT, answer TEXT, usage TEXT, created TEXT)
+
+``key`` is the hash of everything that shapes the answer (`request_key`), ``answer`` the text as the
+model wrote it, ``usage`` the tokens it took (JSON), ``created`` the time in UTC. What is invalid,
+refused, empty or cut never comes in here.
+
+Several processes may use the file at a time, and each may be killed at any time: SQLite's
+write-ahead log keeps what was committed. Two that ask the same at the same time both pay, once. A
+file that is damaged is set aside and told of, and a new one begun.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from merr_pipeline.llm.answers import Schema
+from merr_pipeline.llm.messages import Message, as_hashed
+from merr_pipeline.llm.prices import Usage
+from merr_pipeline.schema import MerrError
+from merr_pipeline.settings import ModelSettings
+from merr_pipeline.stage import digest
+
+KEY_VERSION = 1  # raise it when the same request would be sent in other words
+
+WAIT_S = 60.0  # for another process that writes
+
+_TABLE = """CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL, usage TEXT NOT NULL,
+    created TEXT NOT NULL) WITHOUT ROWID"""
+
+T = TypeVar("T")
+
+
+def request_key(
+    model: ModelSettings, messages: Sequence[Message], schema: Schema, sample: int = 0
+) -> str:
+    """Hex sha256 of everything that shapes an answer; media count by their own hash.
+
+    How fast, how long, how often and where a model is asked is not in it; nor is the key.
+    """
+    return digest(
+        {
+            "version": KEY_VERSION,
+            "model": model.model,
+            "revision": model.revision,
+            "temperature": model.temperature,
+            "seed": model.seed,
+            "max_tokens": model.max_tokens,
+            "json_mode": model.json_mode,
+            "extra": model.extra,
+            "schema": schema,
+            "sample": sample,
+            "messages": as_hashed(messages),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An answer that was paid for before."""
+
+    text: str
+    usage: Usage
+
+
+class AnswerCache:
+    """The cache in ``path``; all its methods are for one thread at a time.
+
+    ``notes`` holds what a user must be told of.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.notes: list[str] = []
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def get(self, key: str) -> Stored | None:
+        """The answer to this request, if there is one."""
+        rows = self._run("SELECT answer, usage FROM answers WHERE key = ?", (key,))
+        return Stored(rows[0][0], Usage.from_json(rows[0][1])) if rows else None
+
+    def put(self, key: str, model: str, text: str, usage: Usage) -> None:
+        """Keep a valid answer; it is safe from a kill when this returns."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._run(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
+            (key, model, text, usage.to_json(), now),
+        )
+
+    def mean_usage(self, model: str, newest: int = 1000) -> Usage | None:
+        """What an answer of this model took on average, of those written last; None if none was."""
+        rows = self._run(
+            "SELECT usage FROM answers WHERE model = ? ORDER BY created DESC LIMIT ?",
+            (model, newest),
+        )
+        return Usage.mean([Usage.from_json(row[0]) for row in rows]) if rows else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _run(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        return self._mending(lambda: self._open().execute(statement, values).fetchall())
+
+    def _mending(self, action: Callable[[], T]) -> T:
+        """Do something with the file; begin a new one where it turns out to be damaged."""
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            raise self._told(error) from error
+        except sqlite3.DatabaseError:
+            self._set_aside()
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            raise self._told(error) from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                self._path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            self._inode = self._path.stat().st_ino
+            self._prepare(self._connection)
+        return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Set the file up. Two processes that begin it together may collide in spite of WAIT_S."""
+        give_up = time.monotonic() + WAIT_S
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing
+                connection.execute(_TABLE)
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
+
+    def _set_aside(self) -> None:
+        """Rename a damaged file with its logs, unless another process has already done so."""
+        with suppress(sqlite3.Error):
+            self.close()
+        self._connection = None
+        if not self._path.exists() or self._path.stat().st_ino != self._inode:
+            return
+        names = (self._path.with_name(f"damaged-{n}-{self._path.name}") for n in count(1))
+        aside = next(name for name in names if not os.path.lexists(name))
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + suffix).rename(
+                    aside.with_name(aside.name + suffix)
+                )
+        self.notes.append(
+            f"{self._path.name} was damaged and is set aside as {aside.name}: the answers in it "
+            "are asked for, and paid for, again"
+        )
+
+    def _told(self, error: sqlite3.OperationalError) -> Exception:
+        """A full disk as the house knows it; anything else as an error of the user's."""
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        return MerrError(
+            f"the answer cache {self._path} cannot be used: {error}.\n"
+            "It must lie on a local disk, where files can be locked and written."
+        )

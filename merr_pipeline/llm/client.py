@@ -1,0 +1,287 @@
+"""The door: asks a model a question, and gives back an answer of the wanted shape or a reason.
+
+::
+
+    async with Door(settings.llm, roles, out / "answers.sqlite", load_prices()) as door:
+        answer = await door.ask(Question("text", "fine", (system(...), user(...)), FineAnswer))
+        answer.value  # a FineAnswer
+
+An answer that was paid for before comes from the cache. Else the door waits its turn at the
+server's limits and for its share of the budget, asks, tries again where the server fails, shows
+the model once what is wrong with an answer that does not fit, and keeps what fits.
+
+``ask`` raises `CallFailed` (a `NotOk`: the clip's row, with its reason) or `ModelUnusable` (the run
+cannot go on; from then on every question is refused with it, and nothing is sent).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+import openai
+from pydantic import BaseModel
+
+from merr_pipeline.llm.answers import (
+    Schema,
+    UnfitError,
+    read_answer,
+    repair_turns,
+    response_format,
+    strict_schema,
+    with_instruction,
+)
+from merr_pipeline.llm.cache import AnswerCache, Stored, request_key
+from merr_pipeline.llm.failures import (
+    CallFailed,
+    JsonModeUnsupported,
+    ModelUnusable,
+    Unlucky,
+    understand,
+)
+from merr_pipeline.llm.ledger import Ledger
+from merr_pipeline.llm.limits import backoff_s
+from merr_pipeline.llm.messages import Message, as_sent, estimate_prompt
+from merr_pipeline.llm.prices import Prices, Usage
+from merr_pipeline.llm.replies import Reply, read_completion
+from merr_pipeline.llm.servers import Asked, open_servers
+from merr_pipeline.schema import Reason
+from merr_pipeline.settings import LlmSettings, Role
+from merr_pipeline.stage import NotOk
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question(Generic[M]):
+    """What a stage asks a model.
+
+    ``check`` looks at an answer of the right shape and gives back what is wrong with it, if
+    anything: the model is told its detail and may mend the answer once; if it is still wrong, it
+    is raised. ``sample`` tells several answers to one question apart.
+    """
+
+    role: Role
+    stage: str
+    messages: tuple[Message, ...]
+    answer: type[M]
+    check: Callable[[M], NotOk | None] | None = None
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Answer(Generic[M]):
+    """An answer that fits, and what it took (also when that was paid in an earlier run)."""
+
+    value: M
+    text: str  # as the model wrote it
+    model: str
+    usage: Usage
+    from_cache: bool
+    repaired: bool
+
+
+class Door:
+    """Asks models for one run, in one event loop; limits, budget and cache have this one owner.
+
+    Args:
+        settings: the section ``llm``.
+        roles: what the run will ask for; each must have a model and its key.
+        cache: where the answer cache lies; it is made where there is none.
+        prices: the price table.
+        environment: holds the keys.
+        random: draws the waits between tries.
+
+    Raises:
+        MerrError: a role has no model, no server or no key; or ``max_usd`` with a model whose price
+            is unknown.
+    """
+
+    def __init__(
+        self,
+        settings: LlmSettings,
+        roles: Collection[Role],
+        cache: Path,
+        prices: Prices,
+        environment: Mapping[str, str] = os.environ,
+        random: Random | None = None,
+    ) -> None:
+        self._asked = open_servers(settings, roles, environment)
+        self.ledger = Ledger(prices, settings.max_usd, settings.max_calls)
+        self.ledger.check({role: asked.model for role, asked in self._asked.items()})
+        self._cache = AnswerCache(cache)
+        self._disk = ThreadPoolExecutor(1, "answers")  # SQLite may wait for another process
+        self._random = random or Random()
+        self._alone: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._unusable: str | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must be told of: a cache that was set aside, say."""
+        return self._cache.notes
+
+    async def __aenter__(self) -> Door:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close connections and cache; answers that have come are kept first."""
+        try:
+            for client in {
+                id(asked.client): asked.client for asked in self._asked.values()
+            }.values():
+                await client.close()
+        finally:
+            self._disk.shutdown()
+            self._cache.close()
+
+    async def ask(self, question: Question[M]) -> Answer[M]:
+        """An answer that fits; the same question asked meanwhile waits for it.
+
+        Raises:
+            NotOk: there is none; `CallFailed`, or what ``check`` gave.
+            ModelUnusable: there cannot be any, for no clip.
+            OSError: the disk of the cache is full.
+        """
+        self._refuse_if_unusable()
+        asked = self._asked[question.role]
+        schema = strict_schema(question.answer)
+        key = request_key(asked.settings, question.messages, schema, question.sample)
+        lock = self._alone.setdefault(key, asyncio.Lock())
+        async with lock:
+            stored = await self._on_disk(self._cache.get, key)
+            if stored is not None:
+                self.ledger.count_hit(question.stage, asked.model)
+            answer = await self._converse(asked, question, schema, stored)
+            if not answer.from_cache:
+                await self._on_disk(self._cache.put, key, asked.model, answer.text, answer.usage)
+            return answer
+
+    async def _converse(
+        self, asked: Asked, question: Question[M], schema: Schema, stored: Stored | None
+    ) -> Answer[M]:
+        """Take the stored answer or ask; where it does not fit, show why and ask once more."""
+        if stored is not None:
+            reply = Reply(stored.text, stored.usage)
+        else:
+            reply = await self._reply(asked, question, question.messages, schema)
+        try:
+            value = _fit(question, reply.text)
+            return Answer(value, reply.text, asked.model, reply.usage, stored is not None, False)
+        except (UnfitError, NotOk) as wrong:
+            turns = repair_turns(reply.text, str(wrong))
+        second = await self._reply(asked, question, (*question.messages, *turns), schema)
+        try:
+            value = _fit(question, second.text)
+        except UnfitError as wrong:
+            raise CallFailed(Reason.ANSWER_INVALID, str(wrong)) from None
+        usage = reply.usage + second.usage
+        return Answer(value, second.text, asked.model, usage, False, True)
+
+    async def _reply(
+        self, asked: Asked, question: Question[M], messages: tuple[Message, ...], schema: Schema
+    ) -> Reply:
+        """Send it until the server answers, or has failed as often as it may."""
+        if asked.is_down:
+            raise CallFailed(Reason.MODEL_UNREACHABLE, "it failed too many questions in a row")
+        tries = 0
+        while True:
+            mode = asked.json_mode
+            told = messages if mode == "schema" else with_instruction(messages, schema)
+            body = _body(asked, question.sample, told, response_format(schema, mode))
+            try:
+                return await self._request(asked, question, estimate_prompt(told), body)
+            except JsonModeUnsupported:
+                asked.step_down(mode)
+            except Unlucky as failure:
+                tries += 1
+                if tries > asked.settings.retries:
+                    asked.give_up()
+                    raise CallFailed(failure.reason, f"{failure.detail}; {tries} tries") from None
+                await self._wait(asked, failure, tries)
+
+    async def _wait(self, asked: Asked, failure: Unlucky, tries: int) -> None:
+        """Let some time pass before the next try; where the server says how long, for all."""
+        settings = asked.settings
+        wait = backoff_s(tries, settings.backoff_s, settings.max_wait_s, self._random)
+        if failure.retry_after_s is not None:
+            pause = min(failure.retry_after_s, settings.max_wait_s)
+            asked.limiter.pause(pause)
+            wait = pause + self._random.uniform(0, min(settings.backoff_s, pause))
+        await asyncio.sleep(wait)
+
+    async def _request(
+        self, asked: Asked, question: Question[M], prompt: Usage, body: dict[str, Any]
+    ) -> Reply:
+        """One request: wait for leave, send, count, understand."""
+        most = prompt + Usage(completion=asked.settings.max_tokens)
+        async with asked.limiter.slot(prompt.prompt + asked.expected_completion) as slot:
+            self._refuse_if_unusable()
+            async with self.ledger.request(question.stage, asked.model, most) as request:
+                completion = await self._send(asked, body)
+                reply, measured = read_completion(completion, prompt)
+                request.usage, request.measured = reply.usage, measured
+                slot.used_tokens = reply.usage.total
+                asked.answered(reply.usage.completion)
+        return reply.accepted(asked.secret)
+
+    async def _send(self, asked: Asked, body: dict[str, Any]) -> Any:
+        """The SDK's answer, whatever it is, within the time limit."""
+        limit_s = asked.settings.timeout_s
+        try:
+            async with asyncio.timeout(limit_s):  # the SDK's own starts anew with each byte
+                return await asked.client.chat.completions.create(**body, timeout=limit_s)
+        except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            meant = understand(
+                error, asked.role, asked.model, asked.secret, json_asked="response_format" in body
+            )
+        if isinstance(meant, ModelUnusable):
+            self._unusable = str(meant)
+        raise meant
+
+    def _refuse_if_unusable(self) -> None:
+        if self._unusable is not None:
+            raise ModelUnusable(self._unusable)
+
+    async def _on_disk(self, action: Callable[..., T], *values: Any) -> T:
+        """Do it in the cache's thread; what has begun is ended even if nobody waits for it."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._disk, action, *values))
+
+
+def _fit(question: Question[M], text: str) -> M:
+    value = read_answer(text, question.answer)
+    wrong = question.check(value) if question.check else None
+    if wrong is not None:
+        raise wrong
+    return value
+
+
+def _body(
+    asked: Asked, sample: int, messages: tuple[Message, ...], format_: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The fields of the request, as the SDK takes them."""
+    settings = asked.settings
+    fields = {
+        "model": settings.model,
+        "messages": as_sent(messages, settings.audio_part),
+        "temperature": settings.temperature,
+        "seed": None if settings.seed is None else settings.seed + sample,
+        settings.limit_name: settings.max_tokens,
+        "response_format": format_,
+        "extra_body": settings.extra or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

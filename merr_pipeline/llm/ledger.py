@@ -1,0 +1,153 @@
+"""What was asked, what it took and cost, by stage and model; and the budget that ends it.
+
+A request is reserved before it is sent, at the most that it can cost by estimate, and settled when
+it has ended. While what is spent and what is reserved together might pass the budget, the next one
+waits; when nothing is in flight that could set money free, the budget is exhausted, for good: what
+was in flight has been kept, nothing new starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from merr_pipeline.llm.failures import CallFailed
+from merr_pipeline.llm.prices import Price, Prices, Usage
+from merr_pipeline.schema import MerrError, Reason
+
+
+@dataclass
+class Account:
+    """All that one stage asked of one model in this run."""
+
+    stage: str
+    model: str
+    price: Price | None
+    requests: int = 0  # sent, whatever came of it
+    unanswered: int = 0  # of these: no answer came; a server may bill it all the same
+    from_cache: int = 0  # answers that cost nothing now
+    usage: Usage = field(default_factory=Usage)
+    unmeasured: int = 0  # answers whose server did not say what they took; counted by estimate
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost; null where the model has no price."""
+        return None if self.price is None else self.price.cost_usd(self.usage)
+
+
+@dataclass
+class Request:
+    """A request that may be sent; both are to be set when an answer has come."""
+
+    usage: Usage | None = None  # what it took
+    measured: bool = True  # the server has said so; else it is our estimate
+
+
+class Ledger:
+    """Counts and budgets of one run; for one event loop."""
+
+    def __init__(
+        self, prices: Prices, max_usd: float | None = None, max_calls: int | None = None
+    ) -> None:
+        self._prices, self._max_usd, self._max_calls = prices, max_usd, max_calls
+        self._accounts: dict[tuple[str, str], Account] = {}
+        self._sent, self._in_flight, self._reserved_usd = 0, 0, 0.0
+        self._settled = asyncio.Event()  # a new one after each request that ends
+        self._exhausted: str | None = None
+
+    @property
+    def accounts(self) -> list[Account]:
+        """One for each stage and model, sorted."""
+        return [self._accounts[key] for key in sorted(self._accounts)]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the run cost so far; null where a model that was asked has no price."""
+        costs = [account.cost_usd for account in self.accounts if account.requests]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+    def check(self, models: dict[str, str]) -> None:
+        """Refuse a budget in dollars that could not be kept; ``models`` by the role that asks.
+
+        Raises:
+            MerrError: a model has no price.
+        """
+        unknown = {role: model for role, model in models.items() if not self._prices.of(model)}
+        if self._max_usd is None or not unknown:
+            return
+        listed = ", ".join(f"{model} (llm.{role})" for role, model in unknown.items())
+        raise MerrError(
+            f"llm.max_usd = {self._max_usd:g} cannot be kept: no price is known for {listed}.\n"
+            "Put a prices.yaml with its price (0 for a server of your own) into the folder of the "
+            "setting `templates`, or limit llm.max_calls instead."
+        )
+
+    def count_hit(self, stage: str, model: str) -> None:
+        """An answer came from the cache."""
+        self._account(stage, model).from_cache += 1
+
+    @asynccontextmanager
+    async def request(self, stage: str, model: str, most: Usage) -> AsyncIterator[Request]:
+        """Hold a request's share of the budget while it is in flight, and count what it took.
+
+        Raises:
+            CallFailed: ``budget_exhausted``.
+        """
+        account = self._account(stage, model)
+        most_usd = account.price.cost_usd(most) if account.price else 0.0
+        await self._reserve(most_usd)
+        request = Request()
+        account.requests += 1
+        try:
+            yield request
+        finally:
+            self._reserved_usd -= most_usd
+            self._in_flight -= 1
+            _count(account, request)
+            self._settled.set()
+            self._settled = asyncio.Event()
+
+    async def _reserve(self, most_usd: float) -> None:
+        while (why := self._exhausted or self._too_much(most_usd)) and self._may_free(most_usd):
+            await self._settled.wait()
+        if why:
+            self._exhausted = why
+            raise CallFailed(Reason.BUDGET_EXHAUSTED, why)
+        self._sent += 1
+        self._in_flight += 1
+        self._reserved_usd += most_usd
+
+    def _too_much(self, most_usd: float) -> str | None:
+        if self._max_calls is not None and self._sent >= self._max_calls:
+            return f"llm.max_calls = {self._max_calls} is reached"
+        if self._max_usd is None:
+            return None
+        if self._spent_usd() + self._reserved_usd + most_usd > self._max_usd:
+            return f"llm.max_usd = {self._max_usd:g} is reached"
+        return None
+
+    def _may_free(self, most_usd: float) -> bool:
+        """Whether what is in flight could leave enough for this request when it has ended."""
+        if self._exhausted or self._in_flight == 0 or self._max_usd is None:
+            return False
+        calls_left = self._max_calls is None or self._sent < self._max_calls
+        return calls_left and self._spent_usd() + most_usd <= self._max_usd
+
+    def _spent_usd(self) -> float:
+        return sum(account.cost_usd or 0.0 for account in self._accounts.values())
+
+    def _account(self, stage: str, model: str) -> Account:
+        if (stage, model) not in self._accounts:
+            self._accounts[stage, model] = Account(stage, model, self._prices.of(model))
+        return self._accounts[stage, model]
+
+
+def _count(account: Account, request: Request) -> None:
+    if request.usage is None:
+        account.unanswered += 1
+        return
+    account.unmeasured += not request.measured
+    account.usage += request.usage
