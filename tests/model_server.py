@@ -80,9 +80,15 @@ def answer(value: Any, **more: Any) -> Step:
     return said(json.dumps(value, ensure_ascii=False), **more)
 
 
-def status(code: int, message: str = "no", error_code: str | None = None, **headers: str) -> Step:
+def status(
+    code: int,
+    message: str = "no",
+    error_code: str | None = None,
+    param: str | None = None,
+    **headers: str,
+) -> Step:
     """An error in the protocol's shape; ``retry_after="1"`` becomes the header Retry-After."""
-    error = {"message": message, "type": "error", "param": None, "code": error_code}
+    error = {"message": message, "type": "error", "param": param, "code": error_code}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Step(code, json.dumps({"error": error}).encode(), named)
 

@@ -139,6 +139,7 @@ def _objects(text: str) -> tuple[list[dict[str, Any]], str | None]:
     while place >= 0 and starts < MOST_STARTS:
         try:
             item, end = _decoder.raw_decode(text, place)
+            json.dumps(item, ensure_ascii=False).encode()  # no file can hold half a character
             found.append(item)
         except (ValueError, RecursionError) as error:  # RecursionError: thousands of open brackets
             broken = broken or f"It is no JSON that can be read: {error}"

@@ -101,7 +101,7 @@ def _of_status(
     error: openai.APIStatusError, role: str, model: str, secret: str, *, json_asked: bool
 ) -> Exception:
     status, words = error.status_code, _words(error, secret)
-    if json_asked and status in {400, 422, 501} and _JSON_MODE.search(words):
+    if json_asked and status in {400, 422, 501} and _JSON_MODE.search(f"{words} {error.param}"):
         return JsonModeUnsupported(words)
     unusable = _UNUSABLE_CODES.get(error.code or "")
     if unusable is None and status in {401, 402, 403, 404}:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from merr_pipeline.llm.failures import CallFailed
 from merr_pipeline.llm.prices import Price, Prices, Usage
@@ -30,11 +30,19 @@ class Account:
     from_cache: int = 0  # answers that cost nothing now
     usage: Usage = field(default_factory=Usage)
     unmeasured: int = 0  # answers whose server did not say what they took; counted by estimate
+    estimated_prompt: int = 0  # what we thought that the answered prompts were
 
     @property
     def cost_usd(self) -> float | None:
         """What it cost; null where the model has no price."""
         return None if self.price is None else self.price.cost_usd(self.usage)
+
+    def most_usd(self, most: Usage) -> float:
+        """The most that a request may cost: its estimate, and as much more as others turned out."""
+        if self.price is None:
+            return 0.0
+        excess = self.usage.prompt / self.estimated_prompt if self.estimated_prompt else 1.0
+        return self.price.cost_usd(replace(most, prompt=round(most.prompt * max(1.0, excess))))
 
 
 @dataclass
@@ -97,7 +105,7 @@ class Ledger:
             CallFailed: ``budget_exhausted``.
         """
         account = self._account(stage, model)
-        most_usd = account.price.cost_usd(most) if account.price else 0.0
+        most_usd = account.most_usd(most)
         await self._reserve(most_usd)
         request = Request()
         account.requests += 1
@@ -106,7 +114,7 @@ class Ledger:
         finally:
             self._reserved_usd -= most_usd
             self._in_flight -= 1
-            _count(account, request)
+            _count(account, request, most)
             self._settled.set()
             self._settled = asyncio.Event()
 
@@ -145,9 +153,10 @@ class Ledger:
         return self._accounts[stage, model]
 
 
-def _count(account: Account, request: Request) -> None:
+def _count(account: Account, request: Request, most: Usage) -> None:
     if request.usage is None:
         account.unanswered += 1
         return
     account.unmeasured += not request.measured
     account.usage += request.usage
+    account.estimated_prompt += most.prompt

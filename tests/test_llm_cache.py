@@ -1,0 +1,359 @@
+"""The answer cache: what its key is made of, several processes, kills, damage."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+from doors import ask, llm, question
+from hypothesis import given
+from hypothesis import strategies as st
+from model_server import ModelServer, answer, slow
+
+from merr_pipeline.llm import cache as cache_module
+from merr_pipeline.llm.cache import AnswerCache, request_key
+from merr_pipeline.llm.messages import Message, Picture, Sound, system, user
+from merr_pipeline.llm.prices import Usage
+from merr_pipeline.schema import MerrError
+from merr_pipeline.settings import ModelSettings
+
+TESTS = Path(__file__).parent
+HAPPY = answer({"label": "happy"})
+SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
+MODEL = ModelSettings(base_url="http://localhost/v1", model="toy")
+TOLD = (system("be brief"), user("look", Picture(b"jpeg"), Sound(b"wave", 1.0)))
+
+
+def key(messages=TOLD, schema=SCHEMA, sample=0, **settings) -> str:
+    return request_key(MODEL.model_copy(update=settings), messages, schema, sample)
+
+
+SHAPES = {
+    "model": key(model="toy2"),
+    "revision": key(revision="int4"),
+    "temperature": key(temperature=0.5),
+    "no temperature": key(temperature=None),
+    "seed": key(seed=1),
+    "no seed": key(seed=None),
+    "max_tokens": key(max_tokens=7),
+    "json_mode": key(json_mode="none"),
+    "extra": key(extra={"top_k": 1}),
+    "extra's value": key(extra={"top_k": 2}),
+    "schema": key(schema={"type": "object"}),
+    "sample": key(sample=1),
+    "a word": key((system("be brief."), TOLD[1])),
+    "a role": key((user("be brief"), TOLD[1])),
+    "order": key(TOLD[::-1]),
+    "one message less": key(TOLD[1:]),
+    "one message more": key((*TOLD, user(""))),
+    "a byte of a picture": key((TOLD[0], user("look", Picture(b"jpeh"), Sound(b"wave", 1.0)))),
+    "a kind of picture": key((TOLD[0], user("look", Picture(b"jpeg", "png"), Sound(b"wave", 1.0)))),
+    "a byte of sound": key((TOLD[0], user("look", Picture(b"jpeg"), Sound(b"wavf", 1.0)))),
+    "where a picture stands": key((TOLD[0], user(Picture(b"jpeg"), "look", Sound(b"wave", 1.0)))),
+    "where a text is broken": key((TOLD[0], user("lo", "ok", Picture(b"jpeg"), Sound(b"wave", 1)))),
+}
+
+
+def test_whatever_shapes_an_answer_is_in_the_key():
+    keys = [key(), *SHAPES.values()]
+
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"base_url": "http://elsewhere/v1"},
+        {"key_env": "KEY"},
+        {"concurrency": 99},
+        {"requests_per_minute": 5.0},
+        {"tokens_per_minute": 5.0},
+        {"timeout_s": 5.0},
+        {"retries": 0},
+        {"backoff_s": 9.0},
+        {"max_wait_s": 9.0},
+        {"audio_part": "audio_url"},
+        {"limit_name": "max_completion_tokens"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_how_a_model_is_reached_is_not_in_the_key(settings):
+    assert key(**settings) == key()
+
+
+def test_every_setting_of_a_model_is_in_the_key_or_known_not_to_be():
+    outside = {
+        "base_url", "key_env", "concurrency", "requests_per_minute", "tokens_per_minute",
+        "timeout_s", "retries", "backoff_s", "max_wait_s", "audio_part", "limit_name",
+    }  # fmt: skip
+    inside = {"model", "revision", "temperature", "seed", "max_tokens", "json_mode", "extra"}
+
+    assert set(ModelSettings.model_fields) == inside | outside
+
+
+parts = st.one_of(
+    st.text(max_size=5),
+    st.builds(Picture, st.binary(max_size=3), st.sampled_from(["jpeg", "png"])),
+    st.builds(Sound, st.binary(max_size=3), st.just(1.0), st.sampled_from(["wav", "mp3"])),
+)
+conversations = st.lists(
+    st.builds(
+        Message,
+        st.sampled_from(["system", "user", "assistant"]),
+        st.lists(parts, max_size=3).map(tuple),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+@given(conversations, conversations)
+def test_two_conversations_have_one_key_only_if_they_are_equal(one, other):
+    assert (key(one) == key(other)) == (one == other)
+
+
+@given(st.dictionaries(st.text(), st.integers()), st.dictionaries(st.text(), st.integers()))
+def test_the_order_of_further_fields_is_not_in_the_key(one, other):
+    assert (key(extra=one) == key(extra=other)) == (one == other)
+    assert key(extra=dict(reversed(one.items()))) == key(extra=one)
+
+
+# what it keeps
+
+
+def test_what_is_put_in_is_found_again_by_another(tmp_path):
+    path = tmp_path / "new" / "answers.sqlite"
+    first = AnswerCache(path)
+    first.put("k1", "toy", "grüß Gott 你好", Usage(5, 6, 1, 2))
+    first.put("k2", "toy", "two", Usage(7, 8))
+    first.close()
+
+    second = AnswerCache(path)
+    found = second.get("k1")
+
+    assert found is not None
+    assert (found.text, found.usage) == ("grüß Gott 你好", Usage(5, 6, 1, 2))
+    assert second.get("k3") is None
+    assert second.mean_usage("toy") == Usage(6, 7, 0, 1)
+    assert second.mean_usage("other") is None
+    second.close()
+
+
+def test_a_hit_costs_nothing_and_says_what_was_paid(tmp_path):
+    with ModelServer([HAPPY]) as server:
+        ask(llm(server.url), tmp_path, question())
+        outcome = ask(llm(server.url, max_calls=0), tmp_path, question())
+
+    (hit,) = outcome.answers
+    assert (hit.from_cache, hit.usage) == (True, Usage(100, 20))
+    (account,) = outcome.accounts
+    assert (account.requests, account.from_cache, account.usage, account.cost_usd) == (
+        0,
+        1,
+        Usage(),
+        0.0,
+    )
+    assert len(server.requests) == 1
+
+
+def test_another_model_is_asked_anew(tmp_path):
+    with ModelServer([HAPPY, answer({"label": "sad"})]) as server:
+        first = ask(llm(server.url), tmp_path, question())
+        second = ask(llm(server.url, model="toy2"), tmp_path, question())
+
+    assert [o.answers[0].value.label for o in (first, second)] == ["happy", "sad"]
+
+
+# several processes
+
+
+def fill(path: str, name: str, begin) -> None:
+    cache = AnswerCache(Path(path))
+    begin.wait()
+    for number in range(200):
+        cache.put(f"{name}{number}", "toy", name * 50, Usage(1, 1))
+        assert cache.get(f"{name}{number}") is not None
+    cache.close()
+
+
+def test_processes_that_begin_and_fill_one_cache_together_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    path, begin = tmp_path / "answers.sqlite", context.Event()
+    workers = [context.Process(target=fill, args=(str(path), name, begin)) for name in "abc"]
+    for worker in workers:
+        worker.start()
+    begin.set()
+    for worker in workers:
+        worker.join(60)
+
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    cache = AnswerCache(path)
+    assert all(cache.get(f"{name}{number}") for name in "abc" for number in range(200))
+    assert cache.notes == []
+    cache.close()
+
+
+ASKING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from doors import ask, llm, question
+questions = [question(f"clip {n}") for n in range(int(sys.argv[4]))]
+print("asking", flush=True)
+settings = llm(sys.argv[2], concurrency=int(sys.argv[5]))
+outcome = ask(settings, Path(sys.argv[3]), *questions, together=True)
+print(len(outcome.answers), sum(a.from_cache for a in outcome.answers), flush=True)
+"""
+
+
+def asking(url: str, folder: Path, questions: int, at_once: int = 16) -> subprocess.Popen[str]:
+    arguments = [str(TESTS), url, str(folder), str(questions), str(at_once)]
+    return subprocess.Popen(
+        [sys.executable, "-c", ASKING, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_that_ask_the_same_pay_at_most_once_each(tmp_path):
+    with ModelServer([slow(HAPPY, 0.02)]) as server:
+        two = [asking(server.url, tmp_path, 100) for _ in range(2)]
+        said = [process.communicate(timeout=60)[0].split()[1:] for process in two]
+        third = ask(llm(server.url), tmp_path, *(question(f"clip {n}") for n in range(100)))
+
+    assert [answers for answers, _ in said] == ["100", "100"]
+    paid = sum(100 - int(hits) for _, hits in said)
+    assert 100 <= len(server.requests) == paid <= 200
+    assert all(a.from_cache for a in third.answers)
+
+
+@pytest.mark.parametrize(
+    ("kills", "at_once"), [(3, 16), pytest.param(20, 64, marks=pytest.mark.long)]
+)
+def test_after_kills_no_more_is_asked_again_than_was_in_flight(tmp_path, kills, at_once):
+    dice, clips = Random(kills), kills * 4 * at_once
+    with ModelServer([slow(HAPPY, 0.05)]) as server:
+        for _ in range(kills):
+            process = asking(server.url, tmp_path, clips, at_once)
+            assert process.stdout is not None
+            process.stdout.readline()
+            wanted = len(server.requests) + dice.randrange(at_once, 3 * at_once)
+            until = time.monotonic() + 30
+            while len(server.requests) < wanted and time.monotonic() < until:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        killed_at = len(server.requests)
+        rest = asking(server.url, tmp_path, clips, at_once).communicate(timeout=60)[0].split()
+
+    asked = [asked.text for asked in server.requests]
+    assert rest[1] == str(clips)
+    assert int(rest[2]) > 0
+    assert killed_at >= kills * at_once
+    assert len(set(asked)) == clips
+    assert len(asked) - clips <= kills * at_once  # what was in flight at each kill
+
+
+# damage
+
+
+def test_a_damaged_cache_is_set_aside_and_told_of(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    path.write_bytes(b"no database at all" * 1000)
+
+    cache = AnswerCache(path)
+    assert cache.get("k") is None
+    cache.put("k", "toy", "text", Usage(1, 1))
+
+    assert cache.get("k") is not None
+    assert (tmp_path / "damaged-1-answers.sqlite").read_bytes().startswith(b"no database")
+    assert cache.notes == [
+        "answers.sqlite was damaged and is set aside as damaged-1-answers.sqlite: the answers in "
+        "it are asked for, and paid for, again"
+    ]
+    cache.close()
+
+
+def test_a_cache_that_is_damaged_inside_is_set_aside_when_it_is_met(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    for number in range(500):
+        cache.put(f"{number:03}", "toy", "x" * 100, Usage(1, 1))
+    cache.close()
+    content = bytearray(path.read_bytes())
+    content[4096:-4096] = os.urandom(len(content) - 8192)
+    path.write_bytes(content)
+
+    cache = AnswerCache(path)
+    for number in range(500):
+        cache.get(f"{number:03}")
+    cache.put("new", "toy", "y", Usage(1, 1))
+
+    assert cache.get("new") is not None
+    assert len(cache.notes) == 1
+    cache.close()
+
+
+def test_the_door_goes_on_with_a_damaged_cache_and_says_so(tmp_path):
+    (tmp_path / "answers.sqlite").write_bytes(b"x" * 5000)
+    with ModelServer([HAPPY]) as server:
+        outcome = ask(llm(server.url), tmp_path, question(), question())
+
+    assert [a.from_cache for a in outcome.answers] == [False, True]
+    assert "was damaged" in outcome.notes[0]
+
+
+def test_of_two_that_find_it_damaged_the_second_takes_what_the_first_began(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    cache.put("old", "toy", "x", Usage(1, 1))
+    cache._inode = -1  # as if another process had renamed and begun it since
+    cache._set_aside()
+
+    assert cache.notes == []
+    assert cache.get("old") is not None
+    cache.close()
+
+
+def test_a_place_where_no_file_can_be_is_told_of(tmp_path):
+    folder = tmp_path / "answers.sqlite"
+    folder.mkdir()
+
+    with pytest.raises(MerrError, match=r"answers\.sqlite cannot be used: unable to open"):
+        AnswerCache(folder).get("k")
+
+
+def test_a_full_disk_ends_the_build_as_any_full_disk_does(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    cache.put("k", "toy", "x", Usage(1, 1))
+    assert cache._connection is not None
+    pages = cache._connection.execute("PRAGMA page_count").fetchone()[0]
+    cache._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(OSError, match="No space left") as told:
+        cache.put("big", "toy", "x" * 100_000, Usage(1, 1))
+
+    assert told.value.filename == str(tmp_path / "answers.sqlite")
+    cache.close()
+
+
+def test_it_waits_for_another_process_that_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "WAIT_S", 0.2)
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    cache.put("k", "toy", "x", Usage(1, 1))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    assert cache.get("k") is not None  # readers do not wait
+    began = time.monotonic()
+    with pytest.raises(MerrError, match="locked"):
+        cache.put("l", "toy", "x", Usage(1, 1))
+    assert time.monotonic() - began >= 0.19
+    other.execute("COMMIT")
+    cache.put("l", "toy", "x", Usage(1, 1))
+    other.close()
+    cache.close()
