@@ -41,11 +41,15 @@ MOST_CPU_MS = 2.0
 
 
 class Cue(BaseModel):
+    """One clue of an answer."""
+
     evidence_id: str
     reading: str
 
 
 class Fine(BaseModel):
+    """An answer about as long as real ones."""
+
     label: str
     confidence: float
     cues: list[Cue]
@@ -73,10 +77,12 @@ class Run:
 
     @property
     def rate(self) -> float:
+        """Calls a second."""
         return self.calls / self.wall_s
 
     @property
     def cpu_ms(self) -> float:
+        """CPU time of a call."""
         return 1000 * self.cpu_s / self.calls
 
 

@@ -297,6 +297,36 @@ def test_a_cache_that_is_damaged_inside_is_set_aside_when_it_is_met(tmp_path):
     cache.close()
 
 
+def test_an_answer_that_is_damaged_where_sqlite_does_not_look_is_asked_for_anew(tmp_path):
+    with ModelServer([HAPPY]) as server:
+        questions = [question(f"{n}") for n in range(3)]
+        ask(llm(server.url), tmp_path, *questions)
+        with sqlite3.connect(tmp_path / "answers.sqlite") as raw:
+            keys = [row[0] for row in raw.execute("SELECT key FROM answers ORDER BY created, key")]
+            raw.execute("UPDATE answers SET answer = '{\"lab' WHERE key = ?", (keys[0],))
+            raw.execute("UPDATE answers SET usage = '{' WHERE key = ?", (keys[1],))
+            raw.execute("UPDATE answers SET answer = CAST(x'ff' AS TEXT) WHERE key = ?", (keys[2],))
+        raw.close()
+        second = ask(llm(server.url), tmp_path, *questions)
+        third = ask(llm(server.url), tmp_path, *questions)
+
+    assert [a.from_cache for a in second.answers] == [False] * 3
+    assert not any(len(asked.body["messages"]) > 1 for asked in server.requests)
+    assert [a.from_cache for a in third.answers] == [True] * 3
+    assert len(server.requests) == 6
+
+
+def test_a_mistake_in_our_code_is_not_taken_for_damage(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    cache.put("k", "toy", "x", Usage(1, 1))
+    assert cache._connection is not None
+    cache._connection.close()
+
+    with pytest.raises(sqlite3.Error):
+        cache.get("k")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.sqlite"]
+
+
 def test_the_door_goes_on_with_a_damaged_cache_and_says_so(tmp_path):
     (tmp_path / "answers.sqlite").write_bytes(b"x" * 5000)
     with ModelServer([HAPPY]) as server:

@@ -431,7 +431,7 @@ def test_the_json_mode_may_be_set(tmp_path, mode, kind):
         (status(403), "no right to this model"),
         (status(404, "The model `toy` does not exist."), "llm.text.model"),
         (status(400, "no", error_code="model_not_found"), "llm.text.model"),
-        (status(400, "no temperature", error_code="unsupported_value"), "null leaves"),
+        (status(400, "no temperature", error_code="unsupported_value"), "null sends none"),
         (status(429, "quota", error_code="insufficient_quota"), "quota"),
     ],
     ids=["401", "402", "403", "404", "model_not_found", "unsupported_value", "quota"],

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import io
+import time
 from collections import Counter
 from random import Random
 
@@ -131,6 +132,17 @@ def test_no_more_requests_are_sent_than_allowed_and_what_was_answered_is_kept(tm
     assert first.reasons == [Reason.BUDGET_EXHAUSTED] * 13
     assert Reason.BUDGET_EXHAUSTED in PASSES_WITH_TIME
     assert len(second.answers) == len(server.requests) == 20
+
+
+def test_when_the_budget_is_gone_nobody_waits_for_a_turn_that_leads_nowhere(tmp_path):
+    with ModelServer([HAPPY]) as server:
+        settings = llm(server.url, max_calls=2, requests_per_minute=60)
+        questions = [question(f"{n}") for n in range(50)]
+        began = time.monotonic()
+        outcome = ask(settings, tmp_path, *questions, together=True)
+
+    assert (len(outcome.answers), len(outcome.reasons)) == (2, 48)
+    assert time.monotonic() - began < 5  # 50 turns would take 49 s
 
 
 def test_retries_count_as_requests(tmp_path):

@@ -56,6 +56,10 @@ def test_a_bucket_never_gives_more_than_its_burst_and_rate(asked, rate):
         assert given_away <= burst + rate * now + 1e-6
 
 
+def go_on() -> None:
+    """Nothing stops the calls."""
+
+
 async def starts(limiter: Limiter, calls: int, tokens: int = 0, takes_s: float = 0.0):
     """When each of some calls started, and how many were in flight at most."""
     begun, flying, most = [], 0, 0
@@ -63,7 +67,7 @@ async def starts(limiter: Limiter, calls: int, tokens: int = 0, takes_s: float =
 
     async def call(number: int) -> None:
         nonlocal flying, most
-        async with limiter.slot(tokens):
+        async with limiter.slot(tokens, go_on):
             begun.append((number, time.monotonic() - origin))
             flying += 1
             most = max(most, flying)
@@ -101,7 +105,7 @@ def test_tokens_that_were_estimated_and_not_used_are_given_back():
         limiter = Limiter(1, tokens_per_minute=60_000)  # 1000 a second, 10,000 at once
         origin = time.monotonic()
         for _ in range(3):
-            async with limiter.slot(3_500) as slot:
+            async with limiter.slot(3_500, go_on) as slot:
                 slot.used_tokens = used
         return time.monotonic() - origin
 
@@ -112,10 +116,10 @@ def test_tokens_that_were_estimated_and_not_used_are_given_back():
 def test_a_call_waits_for_its_tokens():
     async def run():
         limiter = Limiter(4, tokens_per_minute=60_000)  # 1000 a second, 10,000 at once
-        async with limiter.slot(10_000):
+        async with limiter.slot(10_000, go_on):
             pass
         origin = time.monotonic()
-        async with limiter.slot(300):
+        async with limiter.slot(300, go_on):
             return time.monotonic() - origin
 
     assert 0.29 <= asyncio.run(run()) < 1.5

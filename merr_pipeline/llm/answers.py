@@ -83,7 +83,11 @@ def instruction(schema: Schema) -> str:
 def with_instruction(messages: tuple[Message, ...], schema: Schema) -> tuple[Message, ...]:
     """The messages with the instruction as the last thing that the user says."""
     last = max(n for n, message in enumerate(messages) if message.role == "user")
-    told = Message("user", (*messages[last].parts, instruction(schema)))
+    *parts, end = messages[last].parts
+    added = (
+        (f"{end}\n\n{instruction(schema)}",) if isinstance(end, str) else (end, instruction(schema))
+    )
+    told = Message("user", (*parts, *added))  # a lone text stays one, for simple servers
     return (*messages[:last], told, *messages[last + 1 :])
 
 

@@ -42,6 +42,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL, usage TEXT NOT NULL,
     created TEXT NOT NULL) WITHOUT ROWID"""
 
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
 T = TypeVar("T")
 
 
@@ -55,18 +57,25 @@ def request_key(
     return digest(
         {
             "version": KEY_VERSION,
-            "model": model.model,
-            "revision": model.revision,
-            "temperature": model.temperature,
-            "seed": model.seed,
-            "max_tokens": model.max_tokens,
-            "json_mode": model.json_mode,
-            "extra": model.extra,
+            "settings": shaping(model),
             "schema": schema,
             "sample": sample,
             "messages": as_hashed(messages),
         }
     )
+
+
+def shaping(model: ModelSettings) -> dict[str, Any]:
+    """What of a model's settings shapes its answers; a stage has it in its identity."""
+    return {
+        "model": model.model,
+        "revision": model.revision,
+        "temperature": model.temperature,
+        "seed": model.seed,
+        "max_tokens": model.max_tokens,
+        "json_mode": model.json_mode,
+        "extra": model.extra,
+    }
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,10 @@ class AnswerCache:
     def get(self, key: str) -> Stored | None:
         """The answer to this request, if there is one."""
         rows = self._run("SELECT answer, usage FROM answers WHERE key = ?", (key,))
-        return Stored(rows[0][0], Usage.from_json(rows[0][1])) if rows else None
+        try:
+            return Stored(rows[0][0], Usage.from_json(rows[0][1])) if rows else None
+        except (ValueError, TypeError):  # damaged where SQLite does not look
+            return None
 
     def put(self, key: str, model: str, text: str, usage: Usage) -> None:
         """Keep a valid answer; it is safe from a kill when this returns."""
@@ -125,7 +137,9 @@ class AnswerCache:
             return action()
         except sqlite3.OperationalError as error:
             raise self._told(error) from error
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if _code(error) not in _DAMAGED:
+                raise
             self._set_aside()
         try:
             return action()
@@ -138,6 +152,7 @@ class AnswerCache:
             self._connection = sqlite3.connect(
                 self._path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
             )
+            self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             self._inode = self._path.stat().st_ino
             self._prepare(self._connection)
         return self._connection
@@ -177,9 +192,14 @@ class AnswerCache:
 
     def _told(self, error: sqlite3.OperationalError) -> Exception:
         """A full disk as the house knows it; anything else as an error of the user's."""
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+        if _code(error) == sqlite3.SQLITE_FULL:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         return MerrError(
             f"the answer cache {self._path} cannot be used: {error}.\n"
             "It must lie on a local disk, where files can be locked and written."
         )
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 for an error that SQLite did not raise."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -11,7 +11,8 @@ server's limits and for its share of the budget, asks, tries again where the ser
 the model once what is wrong with an answer that does not fit, and keeps what fits.
 
 ``ask`` raises `CallFailed` (a `NotOk`: the clip's row, with its reason) or `ModelUnusable` (the run
-cannot go on; from then on every question is refused with it, and nothing is sent).
+cannot go on). After the latter, after the end of the budget, and for a server that fails question
+after question, what the cache does not hold is refused at once, and nothing more is sent.
 """
 
 from __future__ import annotations
@@ -156,7 +157,6 @@ class Door:
             ModelUnusable: there cannot be any, for no clip.
             OSError: the disk of the cache is full.
         """
-        self._refuse_if_unusable()
         asked = self._asked[question.role]
         schema = strict_schema(question.answer)
         key = request_key(asked.settings, question.messages, schema, question.sample)
@@ -173,7 +173,10 @@ class Door:
     async def _converse(
         self, asked: Asked, question: Question[M], schema: Schema, stored: Stored | None
     ) -> Answer[M]:
-        """Take the stored answer or ask; where it does not fit, show why and ask once more."""
+        """Take the stored answer or ask; where it does not fit, show why and ask once more.
+
+        A stored answer cannot but have the right shape; one without was damaged and is asked anew.
+        """
         if stored is not None:
             reply = Reply(stored.text, stored.usage)
         else:
@@ -182,6 +185,8 @@ class Door:
             value = _fit(question, reply.text)
             return Answer(value, reply.text, asked.model, reply.usage, stored is not None, False)
         except (UnfitError, NotOk) as wrong:
+            if stored is not None and isinstance(wrong, UnfitError):
+                return await self._converse(asked, question, schema, None)
             turns = repair_turns(reply.text, str(wrong))
         second = await self._reply(asked, question, (*question.messages, *turns), schema)
         try:
@@ -195,8 +200,6 @@ class Door:
         self, asked: Asked, question: Question[M], messages: tuple[Message, ...], schema: Schema
     ) -> Reply:
         """Send it until the server answers, or has failed as often as it may."""
-        if asked.is_down:
-            raise CallFailed(Reason.MODEL_UNREACHABLE, "it failed too many questions in a row")
         tries = 0
         while True:
             mode = asked.json_mode
@@ -228,14 +231,16 @@ class Door:
     ) -> Reply:
         """One request: wait for leave, send, count, understand."""
         most = prompt + Usage(completion=asked.settings.max_tokens)
-        async with asked.limiter.slot(prompt.prompt + asked.expected_completion) as slot:
-            self._refuse_if_unusable()
-            async with self.ledger.request(question.stage, asked.model, most) as request:
-                completion = await self._send(asked, body)
-                reply, measured = read_completion(completion, prompt)
-                request.usage, request.measured = reply.usage, measured
-                slot.used_tokens = reply.usage.total
-                asked.answered(reply.usage.completion)
+        tokens = prompt.prompt + asked.expected_completion
+        async with (
+            asked.limiter.slot(tokens, lambda: self._refuse(asked)) as slot,
+            self.ledger.request(question.stage, asked.model, most) as request,
+        ):
+            completion = await self._send(asked, body)
+            reply, measured = read_completion(completion, prompt)
+            request.usage, request.measured = reply.usage, measured
+            slot.used_tokens = reply.usage.total
+            asked.answered(reply.usage.completion)
         return reply.accepted(asked.secret)
 
     async def _send(self, asked: Asked, body: dict[str, Any]) -> Any:
@@ -252,9 +257,13 @@ class Door:
             self._unusable = str(meant)
         raise meant
 
-    def _refuse_if_unusable(self) -> None:
+    def _refuse(self, asked: Asked) -> None:
+        """Raise if nothing more shall be sent to this model."""
         if self._unusable is not None:
             raise ModelUnusable(self._unusable)
+        if asked.is_down:
+            raise CallFailed(Reason.MODEL_UNREACHABLE, "it failed too many questions in a row")
+        self.ledger.refuse_if_exhausted()
 
     async def _on_disk(self, action: Callable[..., T], *values: Any) -> T:
         """Do it in the cache's thread; what has begun is ended even if nobody waits for it."""

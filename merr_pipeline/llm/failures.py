@@ -51,7 +51,8 @@ class ModelUnusable(MerrError):  # noqa: N818 - it says what is wrong, not with 
 
 
 WHAT_TO_DO = {
-    400: "Mend that setting; null leaves a parameter to the server.",
+    400: "Mend what it names: temperature, seed (null sends none), limit_name or extra of "
+    "llm.{role}.",
     401: "Put a valid key into the environment variable that llm.{role}.key_env names.",
     402: "Pay, or ask another server; what was answered is kept.",
     403: "The key has no right to this model: use another key or another model.",

@@ -97,6 +97,11 @@ class Ledger:
         """An answer came from the cache."""
         self._account(stage, model).from_cache += 1
 
+    def refuse_if_exhausted(self) -> None:
+        """Raise ``budget_exhausted`` if a request was refused before: nothing new starts then."""
+        if self._exhausted:
+            raise CallFailed(Reason.BUDGET_EXHAUSTED, self._exhausted)
+
     @asynccontextmanager
     async def request(self, stage: str, model: str, most: Usage) -> AsyncIterator[Request]:
         """Hold a request's share of the budget while it is in flight, and count what it took.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -68,12 +68,17 @@ class Limiter:
         self._tokens = _bucket(tokens_per_minute, TOKEN_BURST_S, 0.0, now)
 
     @asynccontextmanager
-    async def slot(self, tokens: int) -> AsyncIterator[Slot]:
-        """Wait for leave to make a call of about this many tokens, and hold it while it runs."""
+    async def slot(self, tokens: int, refuse: Callable[[], None]) -> AsyncIterator[Slot]:
+        """Wait for leave to make a call of about this many tokens, and hold it while it runs.
+
+        ``refuse`` raises when no call shall start any more; who waits then need not go on waiting.
+        """
         async with self._free:
             async with self._turn:
+                refuse()
                 while (wait := self._wait_s(tokens)) > 0:
                     await asyncio.sleep(wait)
+                    refuse()
                 self._take(1, tokens)
             slot = Slot(tokens)
             try:
