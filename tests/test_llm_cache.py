@@ -257,6 +257,29 @@ def test_after_kills_no_more_is_asked_again_than_was_in_flight(tmp_path, kills, 
     assert len(asked) - clips <= kills * at_once  # what was in flight at each kill
 
 
+def test_no_further_call_starts_before_an_answer_is_on_disk(tmp_path, monkeypatch):
+    kept: list[str] = []
+    put = AnswerCache.put
+
+    def slow_put(self, key, *values):
+        time.sleep(0.1)
+        put(self, key, *values)
+        kept.append(key)
+
+    monkeypatch.setattr(AnswerCache, "put", slow_put)
+    kept_at_request: list[int] = []
+
+    def script(asked):
+        kept_at_request.append(len(kept))
+        return HAPPY
+
+    with ModelServer(script) as server:
+        questions = [question(f"{n}") for n in range(6)]
+        ask(llm(server.url, concurrency=2), tmp_path, *questions, together=True)
+
+    assert all(number - before < 2 for number, before in enumerate(kept_at_request))
+
+
 # damage
 
 

@@ -395,6 +395,21 @@ def test_a_server_without_schemas_is_remembered_and_asked_in_words(tmp_path, cod
     assert '"required": ["label"]' in server.requests[-1].text
 
 
+def test_questions_that_wait_meanwhile_are_asked_as_the_server_can(tmp_path):
+    def script(asked):
+        if "response_format" in asked.body:
+            return status(400, "response_format is not supported")
+        return HAPPY
+
+    with ModelServer(script) as server:
+        questions = [question(f"{n}") for n in range(10)]
+        outcome = ask(llm(server.url, concurrency=1), tmp_path, *questions, together=True)
+
+    assert len(outcome.answers) == 10
+    # the first question tries both modes, and waits behind the second's try of the next
+    assert len(server.requests) <= 10 + 3
+
+
 def test_a_server_with_objects_but_no_schemas_is_asked_for_objects(tmp_path):
     def script(asked):
         if asked.body["response_format"]["type"] == "json_schema":

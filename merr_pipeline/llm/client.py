@@ -21,6 +21,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -161,34 +162,42 @@ class Door:
         schema = strict_schema(question.answer)
         key = request_key(asked.settings, question.messages, schema, question.sample)
         lock = self._alone.setdefault(key, asyncio.Lock())
-        async with lock:
+        async with lock, AsyncExitStack() as held:
             stored = await self._on_disk(self._cache.get, key)
             if stored is not None:
                 self.ledger.count_hit(question.stage, asked.model)
-            answer = await self._converse(asked, question, schema, stored)
+            answer = await self._converse(asked, question, schema, stored, held)
             if not answer.from_cache:
                 await self._on_disk(self._cache.put, key, asked.model, answer.text, answer.usage)
             return answer
 
     async def _converse(
-        self, asked: Asked, question: Question[M], schema: Schema, stored: Stored | None
+        self,
+        asked: Asked,
+        question: Question[M],
+        schema: Schema,
+        stored: Stored | None,
+        held: AsyncExitStack,
     ) -> Answer[M]:
         """Take the stored answer or ask; where it does not fit, show why and ask once more.
+
+        ``held`` has the slot of the last call until its answer is on disk: so a kill can never
+        cost more answers than calls may be in flight.
 
         A stored answer cannot but have the right shape; one without was damaged and is asked anew.
         """
         if stored is not None:
             reply = Reply(stored.text, stored.usage)
         else:
-            reply = await self._reply(asked, question, question.messages, schema)
+            reply = await self._reply(asked, question, question.messages, schema, held)
         try:
             value = _fit(question, reply.text)
             return Answer(value, reply.text, asked.model, reply.usage, stored is not None, False)
         except (UnfitError, NotOk) as wrong:
             if stored is not None and isinstance(wrong, UnfitError):
-                return await self._converse(asked, question, schema, None)
+                return await self._converse(asked, question, schema, None, held)
             turns = repair_turns(reply.text, str(wrong))
-        second = await self._reply(asked, question, (*question.messages, *turns), schema)
+        second = await self._reply(asked, question, (*question.messages, *turns), schema, held)
         try:
             value = _fit(question, second.text)
         except UnfitError as wrong:
@@ -197,19 +206,23 @@ class Door:
         return Answer(value, second.text, asked.model, usage, False, True)
 
     async def _reply(
-        self, asked: Asked, question: Question[M], messages: tuple[Message, ...], schema: Schema
+        self,
+        asked: Asked,
+        question: Question[M],
+        messages: tuple[Message, ...],
+        schema: Schema,
+        held: AsyncExitStack,
     ) -> Reply:
         """Send it until the server answers, or has failed as often as it may."""
         tries = 0
         while True:
-            mode = asked.json_mode
-            told = messages if mode == "schema" else with_instruction(messages, schema)
-            body = _body(asked, question.sample, told, response_format(schema, mode))
+            await held.aclose()  # the slot of the call before
             try:
-                return await self._request(asked, question, estimate_prompt(told), body)
-            except JsonModeUnsupported:
-                asked.step_down(mode)
+                return await self._request(asked, question, messages, schema, held)
+            except JsonModeUnsupported as unsupported:
+                asked.step_down(unsupported.mode)
             except Unlucky as failure:
+                await held.aclose()
                 tries += 1
                 if tries > asked.settings.retries:
                     asked.give_up()
@@ -227,16 +240,26 @@ class Door:
         await asyncio.sleep(wait)
 
     async def _request(
-        self, asked: Asked, question: Question[M], prompt: Usage, body: dict[str, Any]
+        self,
+        asked: Asked,
+        question: Question[M],
+        messages: tuple[Message, ...],
+        schema: Schema,
+        held: AsyncExitStack,
     ) -> Reply:
-        """One request: wait for leave, send, count, understand."""
+        """One request: wait for leave, send, count, understand.
+
+        What is sent is made when it may be sent: media take memory, and meanwhile the server may
+        have said that it lacks a JSON mode.
+        """
+        prompt = estimate_prompt(messages)
         most = prompt + Usage(completion=asked.settings.max_tokens)
         tokens = prompt.prompt + asked.expected_completion
-        async with (
-            asked.limiter.slot(tokens, lambda: self._refuse(asked)) as slot,
-            self.ledger.request(question.stage, asked.model, most) as request,
-        ):
-            completion = await self._send(asked, body)
+        slot = await held.enter_async_context(
+            asked.limiter.slot(tokens, lambda: self._refuse(asked))
+        )
+        async with self.ledger.request(question.stage, asked.model, most) as request:
+            completion = await self._send(asked, _body(asked, question.sample, messages, schema))
             reply, measured = read_completion(completion, prompt)
             request.usage, request.measured = reply.usage, measured
             slot.used_tokens = reply.usage.total
@@ -250,9 +273,7 @@ class Door:
             async with asyncio.timeout(limit_s):  # the SDK's own starts anew with each byte
                 return await asked.client.chat.completions.create(**body, timeout=limit_s)
         except (openai.OpenAIError, TimeoutError, ValueError) as error:
-            meant = understand(
-                error, asked.role, asked.model, asked.secret, json_asked="response_format" in body
-            )
+            meant = understand(error, asked.role, asked.model, asked.secret, body)
         if isinstance(meant, ModelUnusable):
             self._unusable = str(meant)
         raise meant
@@ -280,17 +301,18 @@ def _fit(question: Question[M], text: str) -> M:
 
 
 def _body(
-    asked: Asked, sample: int, messages: tuple[Message, ...], format_: dict[str, Any] | None
+    asked: Asked, sample: int, messages: tuple[Message, ...], schema: Schema
 ) -> dict[str, Any]:
     """The fields of the request, as the SDK takes them."""
-    settings = asked.settings
+    settings, mode = asked.settings, asked.json_mode
+    told = messages if mode == "schema" else with_instruction(messages, schema)
     fields = {
         "model": settings.model,
-        "messages": as_sent(messages, settings.audio_part),
+        "messages": as_sent(told, settings.audio_part),
         "temperature": settings.temperature,
         "seed": None if settings.seed is None else settings.seed + sample,
         settings.limit_name: settings.max_tokens,
-        "response_format": format_,
+        "response_format": response_format(schema, mode),
         "extra_body": settings.extra or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -21,6 +21,7 @@ from merr_pipeline.llm.limits import retry_after_s
 from merr_pipeline.schema import MerrError, Reason, Status
 from merr_pipeline.stage import NotOk
 
+NO_COMPLETION = "what it sent is no chat completion"
 MOST_SAID = 300  # characters of a server's words that are passed on
 
 
@@ -43,7 +44,11 @@ class Unlucky(CallFailed):
 
 
 class JsonModeUnsupported(Exception):  # noqa: N818 - the door asks in another way then
-    """The server says that it cannot be asked for JSON in this way."""
+    """The server says that it cannot be asked for JSON in this ``mode``."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(mode)
+        self.mode = mode
 
 
 class ModelUnusable(MerrError):  # noqa: N818 - it says what is wrong, not with what
@@ -82,28 +87,28 @@ _JSON_MODE = re.compile(
 
 
 def understand(
-    error: Exception, role: str, model: str, secret: str, *, json_asked: bool
+    error: Exception, role: str, model: str, secret: str, body: Mapping[str, Any]
 ) -> Exception:
     """What an error of the SDK means; to be raised.
 
-    ``secret`` is taken out of whatever the server says. ``json_asked``: the request named a JSON
-    mode.
+    ``secret`` is taken out of whatever the server says. ``body`` is what it was sent.
     """
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
         return Unlucky(Reason.MODEL_TIMEOUT, f"no answer within llm.{role}.timeout_s")
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error, role, model, secret, json_asked=json_asked)
+        return _of_status(error, role, model, secret, body)
     if isinstance(error, openai.APIConnectionError):
         return Unlucky(Reason.MODEL_UNREACHABLE, "no connection, or it broke")
-    return Unlucky(Reason.MODEL_SERVER_ERROR, "what it sent is no chat completion")
+    return Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION)
 
 
 def _of_status(
-    error: openai.APIStatusError, role: str, model: str, secret: str, *, json_asked: bool
+    error: openai.APIStatusError, role: str, model: str, secret: str, body: Mapping[str, Any]
 ) -> Exception:
     status, words = error.status_code, _words(error, secret)
-    if json_asked and status in {400, 422, 501} and _JSON_MODE.search(f"{words} {error.param}"):
-        return JsonModeUnsupported(words)
+    asked_format = body.get("response_format")
+    if asked_format and status in {400, 422, 501} and _JSON_MODE.search(f"{words} {error.param}"):
+        return JsonModeUnsupported(asked_format["type"].removeprefix("json_"))
     unusable = _UNUSABLE_CODES.get(error.code or "")
     if unusable is None and status in {401, 402, 403, 404}:
         unusable = status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from merr_pipeline.llm.failures import CallFailed, Unlucky, said
+from merr_pipeline.llm.failures import NO_COMPLETION, CallFailed, Unlucky, said
 from merr_pipeline.llm.messages import text_tokens
 from merr_pipeline.llm.prices import Usage
 from merr_pipeline.schema import Reason
@@ -49,7 +49,7 @@ def read_completion(completion: Any, prompt: Usage) -> tuple[Reply, bool]:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = getattr(choice, "message", None)
     if message is None:
-        raise Unlucky(Reason.MODEL_SERVER_ERROR, "what it sent is no chat completion")
+        raise Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION)
     text = _text(getattr(message, "content", None))
     counted = Usage.from_server(getattr(completion, "usage", None))
     usage = counted or prompt + Usage(completion=text_tokens(text))
