@@ -267,6 +267,19 @@ def test_a_server_that_fails_question_after_question_is_left_alone(tmp_path):
     assert len(server.requests) == 20
 
 
+def test_a_server_that_answers_now_and_then_is_not_left_alone(tmp_path):
+    def script(asked):
+        return status(500) if asked.text.startswith("bad") else HAPPY
+
+    with ModelServer(script) as server:
+        questions = [question(f"{kind} {n}") for n in range(15) for kind in ("bad", "good")]
+        settings = llm(server.url, retries=0, concurrency=1)
+        outcome = ask(settings, tmp_path, *questions)
+
+    assert outcome.reasons == [Reason.MODEL_SERVER_ERROR] * 15
+    assert len(outcome.answers) == 15
+
+
 # faults of the request or the answer
 
 

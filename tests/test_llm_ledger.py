@@ -179,16 +179,19 @@ def test_calls_wait_for_reserved_money_to_come_free_before_the_budget_ends(tmp_p
     assert server.most_in_flight < 10
 
 
-def test_answers_that_cost_more_than_estimated_pass_it_by_the_calls_in_flight_at_most(tmp_path):
+@pytest.mark.parametrize(("budget", "beyond"), [(0.03, 3 * 0.012), (0.1, 0.0)])
+def test_costs_above_the_estimate_pass_a_budget_by_the_first_calls_in_flight_at_most(
+    tmp_path, budget, beyond
+):
     dear = answer({"label": "happy"}, tokens=(1000, 20))  # ten times the prompt we see
     with ModelServer([slow(dear, 0.02)]) as server:
         questions = [question(f"{n}") for n in range(40)]
-        settings = llm(server.url, max_usd=0.05, concurrency=4, max_tokens=20)
+        settings = llm(server.url, max_usd=budget, concurrency=4, max_tokens=20)
         outcome = ask(settings, tmp_path, *questions, together=True)
 
     (account,) = outcome.accounts
     assert account.cost_usd is not None
-    assert 0.05 - 0.012 <= account.cost_usd <= 0.05 + 3 * 0.012
+    assert budget - 0.013 <= account.cost_usd <= budget + beyond
 
 
 def test_cached_answers_are_given_when_the_budget_is_gone(tmp_path):
