@@ -30,9 +30,10 @@ import openai
 from pydantic import BaseModel
 
 from merr_pipeline.llm.answers import response_format, strict_schema
-from merr_pipeline.llm.client import Door, Question
+from merr_pipeline.llm.client import Door
 from merr_pipeline.llm.messages import Message, as_sent, system, user
 from merr_pipeline.llm.prices import load_prices
+from merr_pipeline.llm.questions import Question
 from merr_pipeline.settings import LlmSettings
 
 SERVER = Path(__file__).parent.parent / "tests" / "model_server.py"

@@ -295,8 +295,22 @@ class MomentSettings(Section):
 class ToneSettings(Section):
     """The voice in words (``tone``); words and thresholds are in ``tone_words.yaml``."""
 
+    by: Literal["prosody", "model"] = Field(
+        "prosody",
+        description="prosody words the measures; model asks llm.audio, whose claims are checked "
+        "against them.",
+    )
     tempo_from: Literal["transcript", "nuclei"] = Field(
         "transcript", description="Where syllables are counted when there is a transcript."
+    )
+
+
+class SceneSettings(Section):
+    """What is to be seen (``scene``); words are in ``scene_words.yaml``."""
+
+    by: Literal["facts", "model"] = Field(
+        "facts",
+        description="facts says what was measured; model asks llm.vision, with the pictures.",
     )
 
 
@@ -318,6 +332,11 @@ class LabelSettings(Section):
 class FineSettings(Section):
     """The reasoning text (``fine``)."""
 
+    by: Literal["composer", "model"] = Field(
+        "composer",
+        description="composer writes by rule; model asks llm.text, whose claims are checked "
+        "against the evidence.",
+    )
     max_words: int = Field(120, ge=20, le=180, description="The reference trainer cuts at 200.")
 
 
@@ -504,6 +523,7 @@ class Settings(Section):
     face: FaceSettings = FaceSettings()
     moment: MomentSettings = MomentSettings()
     tone: ToneSettings = ToneSettings()
+    scene: SceneSettings = SceneSettings()
     label: LabelSettings = LabelSettings()
     fine: FineSettings = FineSettings()
     llm: LlmSettings = LlmSettings()

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from merr_pipeline.llm.client import Answer, Door, Question
+from merr_pipeline.llm.client import Door
 from merr_pipeline.llm.ledger import Account
 from merr_pipeline.llm.messages import user
 from merr_pipeline.llm.prices import Price, Prices
+from merr_pipeline.llm.questions import Answer, Question
 from merr_pipeline.settings import LlmSettings
 
 PRICES = Prices(

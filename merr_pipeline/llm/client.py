@@ -22,15 +22,13 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import openai
-from pydantic import BaseModel
 
 from merr_pipeline.llm.answers import (
     Schema,
@@ -53,43 +51,14 @@ from merr_pipeline.llm.ledger import Ledger
 from merr_pipeline.llm.limits import backoff_s
 from merr_pipeline.llm.messages import Message, as_sent, estimate_prompt
 from merr_pipeline.llm.prices import Prices, Usage
+from merr_pipeline.llm.questions import Answer, M, Question
 from merr_pipeline.llm.replies import Reply, read_completion
 from merr_pipeline.llm.servers import Asked, open_servers
 from merr_pipeline.schema import Reason
 from merr_pipeline.settings import LlmSettings, Role
 from merr_pipeline.stage import NotOk
 
-M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Question(Generic[M]):
-    """What a stage asks a model.
-
-    ``check`` looks at an answer of the right shape and gives back what is wrong with it, if
-    anything: the model is told its detail and may mend the answer once; if it is still wrong, it
-    is raised. ``sample`` tells several answers to one question apart.
-    """
-
-    role: Role
-    stage: str
-    messages: tuple[Message, ...]
-    answer: type[M]
-    check: Callable[[M], NotOk | None] | None = None
-    sample: int = 0
-
-
-@dataclass(frozen=True)
-class Answer(Generic[M]):
-    """An answer that fits, and what it took (also when that was paid in an earlier run)."""
-
-    value: M
-    text: str  # as the model wrote it
-    model: str
-    usage: Usage
-    from_cache: bool
-    repaired: bool
 
 
 class Door:
