@@ -14,52 +14,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from merr_pipeline.emotion.rules import Rules
-from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings, Way
-from merr_pipeline.fuse.lexicon import Found, Lexicon, Pattern, Statement, words_of
+from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings
+from merr_pipeline.fuse.claims import Claim, Grounding
+from merr_pipeline.fuse.lexicon import Lexicon
+from merr_pipeline.fuse.linking import Clause, Found
+from merr_pipeline.fuse.proof import Prover
 from merr_pipeline.fuse.quotations import (
     QUOTATION,
     around,
     clauses_of,
     in_place_of,
     is_given_label,
+    sentences_of,
 )
-from merr_pipeline.fuse.view import EvidenceView, is_unsure, read_evidence
+from merr_pipeline.fuse.relations import Relations, emotions_meant
+from merr_pipeline.fuse.retelling import Retelling
+from merr_pipeline.fuse.statements import Statements
+from merr_pipeline.fuse.tagging import Pattern, PatternIndex, words_of
+from merr_pipeline.fuse.times import Times
+from merr_pipeline.fuse.unknowing import unknown_things
+from merr_pipeline.fuse.view import is_unsure, read_evidence
 from merr_pipeline.schema import Row
 
-
-@dataclass(frozen=True)
-class Claim:
-    """Something that the text says."""
-
-    text: str
-    kind: str
-    evidence_ids: tuple[str, ...] = ()
-    why: str = ""  # what is wrong with it; empty when it is grounded
-
-    @property
-    def grounded(self) -> bool:
-        """Whether the evidence proves it."""
-        return not self.why
-
-
-@dataclass(frozen=True)
-class Grounding:
-    """All claims of a text."""
-
-    claims: tuple[Claim, ...]
-
-    @property
-    def ungrounded(self) -> tuple[Claim, ...]:
-        """What the evidence does not prove."""
-        return tuple(claim for claim in self.claims if not claim.grounded)
-
-    @property
-    def share(self) -> float:
-        """Grounded claims among all, 0..1; a text that claims nothing proves nothing: 0."""
-        return 1 - len(self.ungrounded) / len(self.claims) if self.claims else 0.0
+__all__ = ["Claim", "Grounding", "check_text"]
 
 
 def check_text(
@@ -68,27 +47,32 @@ def check_text(
     """Every claim of the text, with its proof or what is wrong with it.
 
     ``evidence`` are rows of `schema.EVIDENCE`; ``label`` is the clip's label, the only emotion that
-    the text may name (None: it may name none).
+    the text may name as a fact (None: it may name none).
     """
-    view = read_evidence(evidence, lexicon.voice, rules.table)
-    return Grounding(tuple(_Check(view, label, lexicon, rules).claims(text)))
+    return Grounding(tuple(_Check(evidence, label, lexicon, rules).claims(text)))
 
 
 class _Check:
-    """One text being read; remembers the facial actions it has named so far."""
+    """One text being read; remembers what it has named so far."""
 
     def __init__(
-        self, view: EvidenceView, label: str | None, lexicon: Lexicon, rules: Rules
+        self, evidence: Sequence[Row], label: str | None, lexicon: Lexicon, rules: Rules
     ) -> None:
+        view = read_evidence(evidence, lexicon.voice, rules.table)
         self._view, self._label, self._lexicon, self._rules = view, label, lexicon, rules
-        self._bearings = Bearings(view, rules)
+        self._bearings = Bearings(view, rules, lexicon.voice)
+        self._prover = Prover(view, rules.table, lexicon.degrees)
+        self._statements = Statements(view, rules, label)
+        self._relations = Relations(view, self._bearings, lexicon)
+        self._retelling = Retelling(view, lexicon)
+        self._times = Times(view, lexicon)
         self._named: list[str] = []  # Action Units
-        self._patterns = view.patterns
+        self._clues: list[Claim] = []  # what was proven so far
+        patterns = view.patterns
         if self._is_users_own:
-            self._patterns = [
-                *view.patterns,
-                Pattern.read(" ".join(words_of(label or "")), "emotion", label),
-            ]
+            own = Pattern.read(" ".join(words_of(label or "")), "emotion", label)
+            patterns = [*patterns, own]
+        self._patterns = PatternIndex(patterns, across=True)
 
     def claims(self, text: str) -> Iterator[Claim]:
         """Quotations first, then the rest clause by clause."""
@@ -96,15 +80,18 @@ class _Check:
         if self._is_users_own:
             text = QUOTATION.sub(self._unquoted_label, text)
         yield from (self._quotation(match) for match in QUOTATION.finditer(text))
+        quoted = iter([match[1] for match in QUOTATION.finditer(text)])
         if '"' in (rest := QUOTATION.sub(in_place_of, text)):
             yield Claim('"', "quotation", why="a quotation mark without its partner")
-        for clause in clauses_of(rest.replace('"', "")):
-            yield from self._clause(clause)
+        for sentence in sentences_of(rest.replace('"', "")):
+            yield from self._sentence(sentence, quoted)
 
     @property
     def _is_users_own(self) -> bool:
         """Whether the label is of a label space that the lexicon has no words for."""
         return bool(words_of(self._label or "")) and self._label not in self._lexicon.emotions
+
+    # --- quotations ----------------------------------------------------------------------------
 
     def _unquoted_label(self, match: re.Match[str]) -> str:
         """A label of the user's own names an emotion in quotation marks, where nobody says it."""
@@ -117,68 +104,116 @@ class _Check:
         if is_given_label(match):
             wrong = "" if said == self._label else "this is not the clip's label"
             return Claim(said, "label", why=wrong)
-        words = " ".join(words_of(said))
-        wanted = f" {words}" if said.endswith("...") else f" {words} "  # cut, maybe in a word
-        proof = [row for text, row in self._view.quotations if words and wanted in f" {text} "]
-        wrong = "" if proof else "these words are in no evidence"
+        wrong = "" if self._times.place_of(said) else "these words are in no evidence"
         before, after = around(match)
-        if not self._lexicon.says(before):
+        if not self._is_said(before, after):
             wrong = "nothing before it says that these words were said"
         elif self._lexicon.feelings & {*before, *after}:
             wrong = "words that were said are no feeling"
-        return Claim(said, "quotation", () if wrong else (proof[0]["id"],), wrong)
+        ids = () if wrong or self._view.words is None else (self._view.words["id"],)
+        return Claim(said, "quotation", ids, wrong)
 
-    def _clause(self, clause: str) -> list[Claim]:
-        found = self._lexicon.find(clause, self._patterns)
-        hedged = any(f" {h} " in f" {' '.join(words_of(clause))} " for h in self._lexicon.hedges)
-        claims = [
-            self._claim(item, found, hedged=hedged)
-            for item in found
-            if item.kind not in ("relation", "id", "value")
-        ]
-        claims += [*self._references(found), *self._relation(clause, found, hedged=hedged)]
-        for item in found:
-            if item.kind == "face":
-                self._named += [code for code in item.meaning if code in self._view.units]
-        if not claims and "quotationmark" not in clause:
-            claims = [Claim(clause, "nothing", why="nothing in it can be checked")]
+    def _is_said(self, before: Sequence[str], after: Sequence[str]) -> bool:
+        """Whether the words around a quotation say that it was said; a clause may begin with it."""
+        if self._lexicon.says(before):
+            return True
+        beside = self._lexicon.read(
+            " ".join((*before, *after)).replace("quotationmark", ""), self._patterns
+        )
+        return not before or beside.is_of_speech
+
+    # --- sentences and clauses -----------------------------------------------------------------
+
+    def _sentence(self, sentence: str, quoted: Iterator[str]) -> list[Claim]:
+        claims: list[Claim] = []
+        for text in clauses_of(sentence):
+            quotes = [next(quoted, "") for _ in range(text.count("quotationmark"))]
+            found = self._clause(text, quotes)
+            self._clues += [claim for claim in found if claim.grounded]
+            claims += found
+        if not claims and "quotationmark" not in sentence:
+            claims = [Claim(sentence, "nothing", why="nothing in it can be checked")]
         return claims
 
-    def _claim(self, item: Found, found: Sequence[Found], *, hedged: bool) -> Claim:
-        if item.kind == "face":
-            return self._facial_action(item, hedged=hedged)
-        if item.kind in ("fact", "time", "arousal"):
-            return Claim(item.text, "fact", item.meaning)
-        if item.kind == "statement":
-            return self._statement(item, found, hedged=hedged)
-        if item.kind == "conclusion":
-            wrong = self._bearings.wrong_conclusion(item.meaning, self._label, hedged=hedged)
-            return Claim(item.text, "conclusion", why=wrong)
-        if item.kind == "emotion":
-            wrong = "" if item.meaning == self._label else f"{item.meaning} is not the clip's label"
-            return Claim(item.text, "emotion", why=wrong)
-        if item.kind == "all_signs":
-            return self._all_signs(item, hedged=hedged)
-        if item.kind == "forbidden":
-            return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
-        return Claim(item.text, "unknown", why="in no evidence, and not to be read")
+    def _clause(self, text: str, quotes: Sequence[str]) -> list[Claim]:
+        clause = self._lexicon.read(text, self._patterns)
+        if clause.has("ignorance"):
+            return unknown_things(clause, self._prover)
+        hedged = self._is_hedged(clause)
+        proven = [(item, self._claim(item, clause, hedged=hedged)) for item in clause.found]
+        proven = self._retelling.mended(clause, proven)
+        claims = [claim for _, claim in proven if claim is not None]
+        claims += self._times.wrong(clause, quotes, claims)
+        claims += self._certain(clause, claims)
+        claims += self._relations.comparisons(clause, proven)
+        claims += self._relations.references(clause, proven, self._signs_before())
+        claims += self._relations.relation(clause, proven, self._clues, hedged=hedged)
+        self._remember(clause)
+        return claims
 
-    def _facial_action(self, item: Found, *, hedged: bool) -> Claim:
-        units = self._units_of(item)
-        if not units:
-            return Claim(
-                item.text, "face", why=f"{' or '.join(item.meaning)} is not in the evidence"
-            )
-        wrong = ""
-        if item.degree and not any(self._degree_fits(item.degree, unit) for unit in units):
-            wrong = f"{item.degree!r} does not fit {units[0]['text']}"
-        if all(map(is_unsure, units)) and not hedged:
-            wrong = DOUBTFUL
-        return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
+    def _is_hedged(self, clause: Clause) -> bool:
+        """Whether it is said with caution; a relation between clues and an emotion may be so."""
+        return self._has_hedge(clause) or clause.has("cautious")
+
+    def _has_hedge(self, clause: Clause) -> bool:
+        words = f" {' '.join(words_of(clause.text))} "
+        return any(f" {hedge} " in words for hedge in self._lexicon.hedges)
+
+    def _remember(self, clause: Clause) -> None:
+        for item in clause.of("face"):
+            self._named += [code for code in item.meaning if code in self._view.units]
+
+    def _signs_before(self) -> list[Row]:
+        return [self._view.units[code] for code in dict.fromkeys(self._named)]
+
+    # --- one claim -----------------------------------------------------------------------------
+
+    def _claim(self, item: Found, clause: Clause, *, hedged: bool) -> Claim | None:
+        """None for what claims nothing by itself."""
+        match item.kind:
+            case "face" if not item.negated and _tells_what_was_measured(clause):
+                return None
+            case "face":
+                return self._prover.face(item, hedged=hedged)
+            case "needs":
+                return self._prover.needs(item, hedged=hedged)
+            case "count":
+                return self._prover.count(item)
+            case "thing":
+                return self._prover.thing(item)
+            case "fact" | "time" | "arousal":
+                wrong = "the evidence says so" if item.negated else ""
+                kind = "time" if item.kind == "time" else "fact"
+                return Claim(item.text, kind, () if wrong else item.meaning, wrong)
+            case "statement":
+                return self._statements.claim(item, clause, hedged=hedged)
+            case "conclusion":
+                doubted = self._has_hedge(clause)
+                wrong = self._bearings.wrong_conclusion(item.meaning, self._label, hedged=doubted)
+                return Claim(item.text, "conclusion", why=wrong)
+            case "emotion":
+                return self._emotion(item, clause, hedged=hedged)
+            case "all_signs":
+                return self._all_signs(item, hedged=hedged)
+            case "speech":
+                return self._speech(item)
+            case "forbidden":
+                return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
+            case "not" | "unknown" | "number" | "content":
+                return Claim(item.text, "unknown", why="in no evidence, and not to be read")
+        return None  # relations, order, certainty and references are judged with their clause
+
+    def _emotion(self, item: Found, clause: Clause, *, hedged: bool) -> Claim | None:
+        """The label may be named; another emotion only as what a clue may bear on."""
+        if item.meaning == self._label and not item.negated:
+            return Claim(item.text, "emotion")
+        if self._relations.is_cautious(clause, hedged=hedged) and not clause.has("certain"):
+            return None
+        return Claim(item.text, "emotion", why=f"{item.meaning} is not the clip's label")
 
     def _all_signs(self, item: Found, *, hedged: bool) -> Claim:
         """What "these facial signs" are: all that the text has named so far."""
-        units = [self._view.units[code] for code in dict.fromkeys(self._named)]
+        units = self._signs_before()
         wrong = "" if units else "no facial sign was named before"
         if "both" in item.text and len(units) != 2:
             wrong = "it is not two signs that were named before"
@@ -186,116 +221,32 @@ class _Check:
             wrong = DOUBTFUL
         return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
 
-    def _degree_fits(self, degree: str, unit: Row) -> bool:
-        """Only intensities have degrees; a probability or a proxy has none."""
-        span = self._lexicon.degrees[degree]
-        return bool(unit["scale"] == "intensity_0_5" and span.start <= unit["value"] < span.below)
+    def _speech(self, item: Found) -> Claim | None:
+        """Something was said, and in a way that the transcript must show."""
+        view, needs = self._view, item.meaning.needs
+        if view.words is None:
+            is_there = needs is None and view.has("voice")
+            return (
+                None if is_there else Claim(item.text, "words", why="no words are in the evidence")
+            )
+        if needs is None:
+            return None
+        wrong = "" if re.search(needs, f'"{view.said}"') else "nothing that was said is so"
+        return Claim(item.text, "words", (view.words["id"],), wrong)
 
-    def _statement(self, item: Found, found: Sequence[Found], *, hedged: bool) -> Claim:
-        statement: Statement = item.meaning
-        if statement.label == "none":
-            wrong = "" if self._label is None else "the clip has a label"
-            return Claim(item.text, "statement", why=wrong)
-        if statement.needs is None:
-            return Claim(item.text, "statement")
-        proof = self._view.find(statement.needs)
-        if proof is None:
-            return Claim(item.text, "statement", why="no evidence says so")
-        wrong = ""
-        if proof["modality"] == "face" and is_unsure(proof) and not hedged:
-            wrong = DOUBTFUL
-        if statement.signs == "moved_by_speech":
-            units, signs = self._rules.table.units, self._signs(found)
-            if not signs or not all(units[code].moved_by_speech for code in signs):
-                wrong = "speech does not bring all of these facial actions"
-        return Claim(item.text, "statement", (proof["id"],), wrong)
-
-    # --- what stands beside each other in a clause ---------------------------------------------
-
-    def _references(self, found: Sequence[Found]) -> Iterator[Claim]:
-        """A value, or a number of the evidence list, must be that of what is named beside it.
-
-        As many as there are things named go with these in order; else each goes with all of them.
-        """
-        signs = [ids for item in found for ids in self._ids_of_signs(item)]
-        facts = [
-            ids
-            for item in found
-            for ids in ([item.meaning] if item.kind in ("fact", "arousal") else [])
-            or self._ids_of_signs(item)
-        ]
-        ids = [item for item in found if item.kind == "id"]
-        values = [item for item in found if item.kind == "value"]
-        yield from _beside(ids, facts)
-        yield from _beside(values, signs or [item.meaning for item in ids] or [()])
-
-    def _relation(self, clause: str, found: Sequence[Found], *, hedged: bool) -> Iterator[Claim]:
-        """That every clue named beside an emotion bears on it in the way the clause says."""
-        ways: set[Way] = {item.meaning for item in found if item.kind == "relation"}
-        emotions = {item.meaning for item in found if item.kind == "emotion"}
-        if not ways:
-            return
-        if len(ways) > 1 or len(emotions) != 1:
-            yield Claim(clause, "relation", why="it is not clear which clue bears on what")
-            return
-        [way], [emotion] = ways, emotions
-        bears = self._clues_of(found, emotion, way)
-        if not bears:
-            yield Claim(clause, "relation", why=f"no clue is named that bears on {emotion}")
-            return
-        wrong = [clue for clue, does in bears.items() if not does]
-        wrong += self._no_clues(clause, found)
-        said = "for" if way == "for" else "against"
-        why = f"{', '.join(wrong)} does not speak {said} {emotion}" if wrong else ""
-        heard = self._view.arousal if any(map(self._is_arousal, found)) else None
-        if heard and is_unsure(heard) and not hedged:
-            why = DOUBTFUL
-        yield Claim(clause, "relation", why=why)
-
-    def _clues_of(self, found: Sequence[Found], emotion: str, way: Way) -> dict[str, bool]:
-        """Whether each clue that is named bears on the emotion."""
-        bearings = self._bearings
-        bears = {code: bearings.of_unit(code, emotion, way) for code in self._signs(found)}
-        if any(self._is_arousal(item) for item in found):
-            bears["this vocal arousal"] = bearings.of_voice(emotion, way)
-        if any(item.meaning == "still_face" for item in found):
-            bears["a still face"] = bearings.of_still_face(emotion, way)
-        return bears
-
-    def _no_clues(self, clause: str, found: Sequence[Found]) -> list[str]:
-        """What stands among the clues of a relation, and is none."""
-        words = {*words_of(clause)} & {*self._lexicon.no_clues, "quotationmark"}
-        if any(self._is_arousal(item) for item in found):
-            words -= {"voice"}
-        return [*sorted(words), *(item.text for item in found if item.kind == "fact")]
-
-    def _is_arousal(self, item: Found) -> bool:
-        arousal = self._view.arousal
-        named = item.kind == "arousal" or (item.kind == "id" and arousal is not None)
-        return bool(named and arousal is not None and arousal["id"] in item.meaning)
-
-    def _signs(self, found: Sequence[Found]) -> list[str]:
-        """The Action Units named, by words, by number, or as "these facial signs"."""
-        ids = {name for item in found for ids in self._ids_of_signs(item) for name in ids}
-        ids |= {name for item in found if item.kind == "id" for name in item.meaning}
-        return [code for code, row in self._view.units.items() if row["id"] in ids]
-
-    def _units_of(self, item: Found) -> list[Row]:
-        return [self._view.units[code] for code in item.meaning if code in self._view.units]
-
-    def _ids_of_signs(self, item: Found) -> list[tuple[str, ...]]:
-        """For each facial sign that is named, the ids of the Action Units it may be."""
-        if item.kind == "face":
-            return [tuple(unit["id"] for unit in self._units_of(item))]
-        if item.kind == "all_signs":
-            return [(self._view.units[code]["id"],) for code in dict.fromkeys(self._named)]
-        return []
+    def _certain(self, clause: Clause, claims: Sequence[Claim]) -> Iterator[Claim]:
+        """No emotion is certain, nor what is measured badly."""
+        for item in clause.of("certain"):
+            ids = {one for claim in claims for one in claim.evidence_ids}
+            if clause.has("actions") or any(one.meaning[0].actions for one in clause.of("count")):
+                ids |= {row["id"] for row in self._view.units.values()}
+            unsure = [row for row in self._view.rows if row["id"] in ids and is_unsure(row)]
+            if emotions_meant(clause):
+                yield Claim(item.text, "certainty", why="of an emotion nothing is certain")
+            elif unsure:
+                yield Claim(item.text, "certainty", why=f"not certain: {unsure[0]['text']}")
 
 
-def _beside(references: Sequence[Found], named: Sequence[tuple[str, ...]]) -> Iterator[Claim]:
-    in_order = len(references) == len(named)
-    for place, item in enumerate(references):
-        beside = [named[place]] if in_order else named
-        wrong = not all(set(item.meaning) & set(ids) for ids in beside)
-        why = "it is not of what is named beside it" if wrong else ""
-        yield Claim(item.text, "reference", () if wrong else item.meaning, why)
+def _tells_what_was_measured(clause: Clause) -> bool:
+    """``AU04 is among the actions measured`` does not say that it is active."""
+    return any(item.meaning.signs == "measured" for item in clause.of("statement"))

@@ -1,0 +1,245 @@
+"""What stands beside each other in a clause: a value and its sign, a clue and its emotion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings, Way
+from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.lexicon import Lexicon
+from merr_pipeline.fuse.linking import Clause, Found
+from merr_pipeline.fuse.tagging import words_of
+from merr_pipeline.fuse.view import EvidenceView, is_unsure
+from merr_pipeline.schema import Row
+
+Proven = tuple[Found, Claim | None]
+NOT_BESIDE = "it is not of what is named beside it"
+
+
+def emotions_meant(clause: Clause) -> set[str]:
+    """The emotions of a clause, but for those that another is held against: "better than"."""
+    ends = [tag.start for tag in clause.tags if "contrast" in tag]
+    meant = [item for item in clause.of("emotion") if not item.negated]
+    before = [item for item in meant if not ends or item.start < ends[0]]
+    return {item.meaning for item in before or meant}
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Judges one clause after the other by one evidence list."""
+
+    view: EvidenceView
+    bearings: Bearings
+    lexicon: Lexicon
+
+    # --- numbers and values --------------------------------------------------------------------
+
+    def references(
+        self, clause: Clause, proven: Sequence[Proven], before: Sequence[Row]
+    ) -> Iterator[Claim]:
+        """A value, or a number of the evidence list, must be that of what is named beside it.
+
+        As many as there are things named go with these in order; one in brackets goes with what
+        stands before it; else each goes with all of them.
+        """
+        signs = [named for item, claim in proven for named in self._signs(item, claim, before)]
+        facts = [
+            (item, claim.evidence_ids)
+            for item, claim in proven
+            if claim and item.kind in ("fact", "arousal", "needs") and claim.evidence_ids
+        ]
+        named = sorted([*signs, *facts], key=lambda one: one[0].start)
+        ids, values = clause.of("id"), clause.of("value")
+        yield from _beside(ids, named)
+        voiced = [one for one in facts if self._is_voice(one[1])]
+        of_ids = [(item, item.meaning) for item in ids]
+        nothing: list[tuple[Found, tuple[str, ...]]] = [(item, ()) for item in values[:1]]
+        yield from _beside(values, [*signs, *voiced] or of_ids or nothing)
+
+    def _signs(
+        self, item: Found, claim: Claim | None, before: Sequence[Row]
+    ) -> list[tuple[Found, tuple[str, ...]]]:
+        """The facial signs that are named, each with the ids of the Action Units it may be."""
+        if item.kind == "face":
+            return [(item, tuple(row["id"] for row in self._units(item.meaning)))]
+        if item.kind == "all_signs":
+            return [(item, (row["id"],)) for row in before]
+        return []
+
+    def _units(self, codes: Sequence[str]) -> list[Row]:
+        return [self.view.units[code] for code in codes if code in self.view.units]
+
+    def _is_voice(self, ids: Sequence[str]) -> bool:
+        return any(row["id"] in ids and row["modality"] == "voice" for row in self.view.rows)
+
+    def comparisons(self, clause: Clause, proven: Sequence[Proven]) -> Iterator[Claim]:
+        """That what stands before is stronger, or weaker, than what stands behind."""
+        for item in clause.of("comparison"):
+            before = [self._strength(one) for one, _ in proven if one.anchor < item.start]
+            behind = [self._strength(one) for one, _ in proven if one.anchor >= item.end]
+            values = [[one for one in side if one is not None] for side in (before, behind)]
+            if not all(values):
+                yield Claim(item.text, "comparison", why="no strengths that can be compared")
+                continue
+            low, high = (values[0][-1], values[1][0])[:: 1 if item.meaning == "less" else -1]
+            yield Claim(item.text, "comparison", why="" if low < high else "it is not so")
+
+    def _strength(self, item: Found) -> float | None:
+        """Only intensities can be compared."""
+        if item.kind != "face":
+            return None
+        values = [
+            row["value"] for row in self._units(item.meaning) if row["scale"] == "intensity_0_5"
+        ]
+        return max(values, default=None)
+
+    # --- clues and emotions --------------------------------------------------------------------
+
+    def is_cautious(self, clause: Clause, *, hedged: bool) -> bool:
+        """Whether it says how clues bear on an emotion, and does not say it plainly."""
+        return clause.has("cautious") or (hedged and clause.has("relation"))
+
+    def relation(
+        self, clause: Clause, proven: Sequence[Proven], before: Sequence[Claim], *, hedged: bool
+    ) -> Iterator[Claim]:
+        """That every clue named beside an emotion bears on it in the way the clause says."""
+        ways: set[Way] = {item.meaning for item in clause.of("relation", "cautious")}
+        emotions = emotions_meant(clause)
+        if not ways or not clause.has("emotion"):
+            return
+        if len(ways) > 1 or len(emotions) != 1:
+            yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
+            return
+        [way], [emotion] = ways, emotions
+        cautious = self.is_cautious(clause, hedged=hedged)
+        faults = list(self._plain_faults(clause, proven, emotion, way, hedged=hedged or cautious))
+        if faults and cautious:
+            fault = self._cautious_fault(proven, clause.of("id"), before, emotion, way)
+            faults = [*faults[:1], fault] if fault else []
+        yield Claim(clause.text, "relation", why="; ".join(faults))
+
+    def _plain_faults(
+        self, clause: Clause, proven: Sequence[Proven], emotion: str, way: Way, *, hedged: bool
+    ) -> Iterator[str]:
+        bears = self._plain_clues(clause, proven, emotion, way)
+        if not bears:
+            yield f"no clue is named that bears on {emotion}"
+            return
+        wrong = [clue for clue, does in bears.items() if not does]
+        wrong += self._no_clues(clause, proven)
+        if wrong:
+            said = "for" if way == "for" else "against"
+            yield f"{', '.join(wrong)} does not speak {said} {emotion}"
+        heard = self.view.arousal if self._names_arousal(proven) else None
+        if heard and is_unsure(heard) and not hedged:
+            yield DOUBTFUL
+
+    def _plain_clues(
+        self, clause: Clause, proven: Sequence[Proven], emotion: str, way: Way
+    ) -> dict[str, bool]:
+        """Whether each clue that is named bears on the emotion, by the rules alone."""
+        ids = self._ids_of_signs(clause, proven)
+        codes = [code for code, row in self.view.units.items() if row["id"] in ids]
+        bears = {code: self.bearings.of_unit(code, emotion, way) for code in codes}
+        if self._names_arousal(proven):
+            bears["this vocal arousal"] = self.bearings.of_voice(emotion, way)
+        if self._names_still_face(clause, proven):
+            bears["a still face"] = self.bearings.of_still_face(emotion, way)
+        return bears
+
+    def _ids_of_signs(self, clause: Clause, proven: Sequence[Proven]) -> set[str]:
+        kinds = ("face", "all_signs")
+        ids = {
+            i for item, claim in proven if claim and item.kind in kinds for i in claim.evidence_ids
+        }
+        return ids | {one for item in clause.of("id") for one in item.meaning}
+
+    def _names_still_face(self, clause: Clause, proven: Sequence[Proven]) -> bool:
+        still = self.view.still
+        named = {i for _, claim in proven if claim and claim.grounded for i in claim.evidence_ids}
+        return any(item.meaning == "still_face" for item in clause.of("conclusion")) or bool(
+            still and still["id"] in named
+        )
+
+    def _names_arousal(self, proven: Sequence[Proven]) -> bool:
+        arousal = self.view.arousal
+        if arousal is None:
+            return False
+        named = {
+            i
+            for item, c in proven
+            if c and item.kind in ("arousal", "needs")
+            for i in c.evidence_ids
+        }
+        named |= {i for item, _ in proven if item.kind == "id" for i in item.meaning}
+        return arousal["id"] in named
+
+    def _no_clues(self, clause: Clause, proven: Sequence[Proven]) -> list[str]:
+        """What stands among the clues of a relation, and is none."""
+        words = {*words_of(clause.text)} & {*self.lexicon.no_clues, "quotationmark"}
+        if self._names_arousal(proven):
+            words -= {"voice"}
+        facts = [
+            item.text
+            for item, claim in proven
+            if claim
+            and item.kind in ("fact", "needs", "count")
+            and not (self.view.arousal and self.view.arousal["id"] in claim.evidence_ids)
+            and not (self.view.still and self.view.still["id"] in claim.evidence_ids)
+        ]
+        return [*sorted(words), *facts]
+
+    def _cautious_fault(
+        self,
+        proven: Sequence[Proven],
+        named: Sequence[Found],
+        before: Sequence[Claim],
+        emotion: str,
+        way: Way,
+    ) -> str:
+        """Any clue may be named that goes with the emotion, and none that does not."""
+        ids = {one for _, claim in proven if claim for one in claim.evidence_ids}
+        ids |= {one for item in named for one in item.meaning}
+        rows = [row for row in self.view.rows if row["id"] in ids]
+        rows += self._spoken_of_whole(proven, rows)
+        if not any(row["modality"] in ("face", "voice") for row in rows):
+            ids |= {one for claim in before for one in claim.evidence_ids}
+            rows = [row for row in self.view.rows if row["id"] in ids]
+        bears = [(row, self.bearings.goes_with(row, emotion)) for row in rows]
+        wanted = way == "for"
+        if wrong := [row for row, does in bears if does is (not wanted)]:
+            return f"{wrong[0]['text']} {'does not go' if wanted else 'goes'} with {emotion}"
+        if all(does is None for _, does in bears) and not self._is_vague(emotion):
+            return f"no clue is named that goes with {emotion}"
+        return ""
+
+    def _spoken_of_whole(self, proven: Sequence[Proven], rows: Sequence[Row]) -> list[Row]:
+        """``face and voice suggest``: all that there is of either."""
+        things = [item.meaning for item, _ in proven if item.kind == "thing"]
+        whole = {t.modality for t in things if t.modality} - {row["modality"] for row in rows}
+        return [row for row in self.view.rows if row["modality"] in whole & {"face", "voice"}]
+
+    def _is_vague(self, emotion: str) -> bool:
+        """No rule and no voice is known of it: "positive"."""
+        rules, voices = self.bearings.rules, self.lexicon.voice.bears_on
+        return not rules.knows(emotion) and emotion not in voices
+
+
+def _beside(
+    references: Sequence[Found], named: Sequence[tuple[Found, tuple[str, ...]]]
+) -> Iterator[Claim]:
+    in_order = len(references) == len(named)
+    for place, item in enumerate(references):
+        beside = [named[place]] if in_order else _in_brackets(item, named) or named
+        wrong = not all(set(item.meaning) & set(ids) for _, ids in beside)
+        why = NOT_BESIDE if wrong else ""
+        yield Claim(item.text, "reference", () if wrong else item.meaning, why)
+
+
+def _in_brackets(
+    item: Found, named: Sequence[tuple[Found, tuple[str, ...]]]
+) -> list[tuple[Found, tuple[str, ...]]]:
+    """What stands right before a value that has a part of the sentence to itself."""
+    before = [one for one in named if one[0].end <= item.start and one[0].part < item.part]
+    return before[-1:]

@@ -1,0 +1,82 @@
+"""Words of the transcript and of a described scene, used in the text's own grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.lexicon import Lexicon
+from merr_pipeline.fuse.linking import Clause, Found
+from merr_pipeline.fuse.tagging import words_of
+from merr_pipeline.fuse.told import Sentence, sentences_of
+from merr_pipeline.fuse.view import EvidenceView
+
+Proven = tuple[Found, Claim | None]
+OF_SCENE = {"unknown", "number", "content", "needs", "face", "emotion", "forbidden", "not", "count"}
+OF_SPEECH = OF_SCENE - {"face"}
+NEVER_TOLD = ("gender",)  # "his coat" may be quoted; "his voice" is the text's own claim
+
+
+@dataclass(frozen=True)
+class Retelling:
+    """Proves words by what was said and by what a model saw."""
+
+    view: EvidenceView
+    lexicon: Lexicon
+
+    @cached_property
+    def _said(self) -> list[Sentence]:
+        row, thesaurus = self.view.words, self.lexicon.thesaurus
+        return sentences_of(self.view.said, row, thesaurus) if row else []
+
+    @cached_property
+    def _seen(self) -> list[Sentence]:
+        row, thesaurus = self.view.scene, self.lexicon.thesaurus
+        return sentences_of(self.view.seen, row, thesaurus) if row else []
+
+    def mended(self, clause: Clause, proven: Sequence[Proven]) -> list[Proven]:
+        """Claims that nothing measured proves, but what was said, or a scene as it was seen."""
+        open_ones = [
+            (item, claim)
+            for item, claim in proven
+            if claim is not None
+            and claim.why
+            and item.kind in OF_SCENE
+            and item.meaning not in NEVER_TOLD
+        ]
+        if not open_ones or not (self._said or self._seen):
+            return list(proven)
+        told = {
+            id(item): sentence
+            for item, _ in open_ones
+            if (sentence := self._sentence_for(item, clause)) is not None
+        }
+        return [(item, self._as_told(item, claim, told.get(id(item)))) for item, claim in proven]
+
+    def _as_told(self, item: Found, claim: Claim | None, told: Sentence | None) -> Claim | None:
+        if told is None or claim is None:
+            return claim
+        return Claim(item.text, "told", (told.row["id"],))
+
+    def _sentence_for(self, item: Found, clause: Clause) -> Sentence | None:
+        words = [word for word in words_of(item.text) if word not in self.lexicon.glue]
+        phrases = [item.text] if item.kind == "content" else words or words_of(item.text)
+        if item.kind == "not":
+            return self._denial(clause)
+        for sentence in self._sentences(item, clause):
+            if item.negated and not sentence.denies:
+                continue
+            if all(sentence.tells(phrase, self.lexicon.thesaurus) for phrase in phrases):
+                return sentence
+        return None
+
+    def _sentences(self, item: Found, clause: Clause) -> list[Sentence]:
+        said = self._said if clause.is_of_speech and item.kind in OF_SPEECH else []
+        return [*said, *self._seen]
+
+    def _denial(self, clause: Clause) -> Sentence | None:
+        """A "not" that denies what was said not to be."""
+        said = self._said if clause.is_of_speech else []
+        return next((sentence for sentence in [*said, *self._seen] if sentence.denies), None)
