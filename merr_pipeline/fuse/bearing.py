@@ -55,7 +55,8 @@ class Bearings:
         Wider than `of_unit` and `of_voice`: for what is said with caution.
         """
         if self.view.still is row:
-            return self.of_still_face(emotion, "for")
+            known = self.rules.knows(emotion)
+            return self.of_still_face(emotion, "for") if known else None
         if row["modality"] == "face":
             return self._unit_goes_with(row, emotion)
         if row["modality"] == "voice":

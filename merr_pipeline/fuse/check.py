@@ -30,7 +30,7 @@ from merr_pipeline.fuse.quotations import (
     sentences_of,
 )
 from merr_pipeline.fuse.relations import Relations, emotions_meant
-from merr_pipeline.fuse.retelling import Retelling
+from merr_pipeline.fuse.retelling import Proven, Retelling
 from merr_pipeline.fuse.statements import Statements
 from merr_pipeline.fuse.tagging import Pattern, PatternIndex, words_of
 from merr_pipeline.fuse.times import Times
@@ -67,7 +67,7 @@ class _Check:
         self._retelling = Retelling(view, lexicon)
         self._times = Times(view, lexicon)
         self._named: list[str] = []  # Action Units
-        self._clues: list[Claim] = []  # what was proven so far
+        self._proven_before: list[Proven] = []
         patterns = view.patterns
         if self._is_users_own:
             own = Pattern.read(" ".join(words_of(label or "")), "emotion", label)
@@ -120,34 +120,42 @@ class _Check:
         beside = self._lexicon.read(
             " ".join((*before, *after)).replace("quotationmark", ""), self._patterns
         )
-        return not before or beside.is_of_speech
+        return not before or before[0] == "quotationmark" or beside.is_of_speech
 
     # --- sentences and clauses -----------------------------------------------------------------
 
     def _sentence(self, sentence: str, quoted: Iterator[str]) -> list[Claim]:
+        clauses = [self._lexicon.read(text, self._patterns) for text in clauses_of(sentence)]
+        hedged = any(map(self._is_hedged, clauses))
         claims: list[Claim] = []
-        for text in clauses_of(sentence):
-            quotes = [next(quoted, "") for _ in range(text.count("quotationmark"))]
-            found = self._clause(text, quotes)
-            self._clues += [claim for claim in found if claim.grounded]
-            claims += found
+        related: list[tuple[Clause, Sequence[Proven]]] = []
+        for clause in clauses:
+            quotes = [next(quoted, "") for _ in range(clause.text.count("quotationmark"))]
+            if clause.has("ignorance"):
+                claims += unknown_things(clause, self._prover)
+                continue
+            proven = self._proven(clause, quotes, hedged=hedged)
+            claims += self._clause(clause, proven, quotes)
+            related.append((clause, proven))
+            self._proven_before += proven
+        for clause, proven in related:
+            claims += self._relations.relation(clause, proven, self._proven_before, hedged=hedged)
         if not claims and "quotationmark" not in sentence:
             claims = [Claim(sentence, "nothing", why="nothing in it can be checked")]
         return claims
 
-    def _clause(self, text: str, quotes: Sequence[str]) -> list[Claim]:
-        clause = self._lexicon.read(text, self._patterns)
-        if clause.has("ignorance"):
-            return unknown_things(clause, self._prover)
-        hedged = self._is_hedged(clause)
-        proven = [(item, self._claim(item, clause, hedged=hedged)) for item in clause.found]
-        proven = self._retelling.mended(clause, proven)
+    def _proven(self, clause: Clause, quotes: Sequence[str], *, hedged: bool) -> list[Proven]:
+        proven = [(item, self._claim(item, clause, quotes, hedged=hedged)) for item in clause.found]
+        return self._retelling.mended(clause, proven)
+
+    def _clause(
+        self, clause: Clause, proven: Sequence[Proven], quotes: Sequence[str]
+    ) -> list[Claim]:
         claims = [claim for _, claim in proven if claim is not None]
         claims += self._times.wrong(clause, quotes, claims)
         claims += self._certain(clause, claims)
         claims += self._relations.comparisons(clause, proven)
         claims += self._relations.references(clause, proven, self._signs_before())
-        claims += self._relations.relation(clause, proven, self._clues, hedged=hedged)
         self._remember(clause)
         return claims
 
@@ -168,7 +176,9 @@ class _Check:
 
     # --- one claim -----------------------------------------------------------------------------
 
-    def _claim(self, item: Found, clause: Clause, *, hedged: bool) -> Claim | None:
+    def _claim(
+        self, item: Found, clause: Clause, quotes: Sequence[str], *, hedged: bool
+    ) -> Claim | None:
         """None for what claims nothing by itself."""
         match item.kind:
             case "face" if not item.negated and _tells_what_was_measured(clause):
@@ -196,7 +206,7 @@ class _Check:
             case "all_signs":
                 return self._all_signs(item, hedged=hedged)
             case "speech":
-                return self._speech(item)
+                return self._speech(item, quotes)
             case "forbidden":
                 return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
             case "not" | "unknown" | "number" | "content":
@@ -221,7 +231,7 @@ class _Check:
             wrong = DOUBTFUL
         return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
 
-    def _speech(self, item: Found) -> Claim | None:
+    def _speech(self, item: Found, quotes: Sequence[str]) -> Claim | None:
         """Something was said, and in a way that the transcript must show."""
         view, needs = self._view, item.meaning.needs
         if view.words is None:
@@ -231,7 +241,9 @@ class _Check:
             )
         if needs is None:
             return None
-        wrong = "" if re.search(needs, f'"{view.said}"') else "nothing that was said is so"
+        repeated = item.meaning.repeats and any(map(self._times.is_repeated, quotes))
+        found = repeated or re.search(needs, f'"{view.said}"')
+        wrong = "" if found else "nothing that was said is so"
         return Claim(item.text, "words", (view.words["id"],), wrong)
 
     def _certain(self, clause: Clause, claims: Sequence[Claim]) -> Iterator[Claim]:

@@ -140,10 +140,14 @@ class Statement(_Entry):
 
 
 class Speech(_Entry):
-    """What is said by somebody; ``needs`` must be found in what was said."""
+    """What is said by somebody; ``needs`` must be found in what was said.
+
+    ``repeats``: or what is quoted beside it was said more than once.
+    """
 
     say: tuple[str, ...]
     needs: Expression | None = None
+    repeats: bool = False
 
 
 Holds = Literal[

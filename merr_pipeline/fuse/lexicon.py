@@ -48,7 +48,7 @@ class Lexicon(BaseModel):
     relations: dict[Way, Words]
     cautious: dict[Way, Words]
     contrasts: Words
-    comparisons: dict[Literal["more", "less"], Words]
+    comparisons: dict[Literal["more", "less", "most", "least"], Words]
     certain: Words
     order: Words
     start: Words

@@ -14,10 +14,11 @@ from merr_pipeline.fuse.entries import Needs, Thing
 from merr_pipeline.fuse.tagging import Tag
 
 FARTHEST = 5  # telling tags between a quality and its thing
-REACH = 5  # words between an adverb and what it is about
+REACH = 7  # tags between an adverb and what it is about
 DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion"}
 SPOKEN = {"words", "transcript", "said", "speaker"}
 DEFINITE = {"the", "this", "that", "these", "those", "its"}
+ELLIPSES = {"not", "doesn't", "don't"}  # as last word: "but the voice does not"
 JOINING = {"and", "or", "nor", "both", "the", "a", "an", "of", "as well as", "than", "like"}
 STOPS = {"and", "but", "with", "while", "though", "because", "so", "then", "as", "only", "whereas"}
 # What a tag is taken as, where it may be several and is no part of a link.
@@ -220,6 +221,8 @@ class _Reading:
             if "number" not in tag:
                 continue
             for other in range(place + 1, min(place + 5, len(self._tags))):
+                if self._tags[other].part != tag.part or "not" in self._tags[other]:
+                    break
                 thing = self._countable(self._tags[other])
                 if thing is not None:
                     end = self._tags[other]
@@ -277,12 +280,19 @@ class _Reading:
 
     # --- how much, and not ---------------------------------------------------------------------
 
+    def _gap(self, adverb: Found, other: Found) -> float:
+        """Tags between the two, more for punctuation; what follows is nearer."""
+        starts = [tag.start for tag in self._tags]
+        here, there = starts.index(adverb.anchor), starts.index(other.anchor)
+        away = there - here - 0.5 if there > here else here - there
+        return away + 2 * abs(adverb.part - other.part)
+
     def _degrees(self) -> None:
         """Each adverb goes to the nearest facial action or word of a voice that has none."""
         for item in [claim for claim in self._claims if claim.kind == "degree"]:
             free = [c for c in self._claims if c.kind in ("face", "needs") and c.degree is None]
-            nearest = min(free, key=lambda claim: _gap(item, claim), default=None)
-            if nearest is not None and _gap(item, nearest) <= REACH:
+            nearest = min(free, key=lambda claim: self._gap(item, claim), default=None)
+            if nearest is not None and self._gap(item, nearest) <= REACH:
                 self._claims.remove(item)
                 self._replace(nearest, replace(nearest, degree=item.meaning))
             elif self._may_be_glue(item):
@@ -296,8 +306,9 @@ class _Reading:
     def _negations(self) -> None:
         """``not`` and its like: what they deny is marked; one that denies nothing stays."""
         for item in [claim for claim in self._claims if claim.kind == "not"]:
-            denied = self._denied_by(item)
-            if denied:
+            stops = item.text in ELLIPSES and item.end == self._tags[-1].end
+            denied = [] if stops else self._denied_by(item)
+            if denied or stops:
                 self._claims.remove(item)
             for claim in denied:
                 text = claim.text if claim.negated else f"{item.text} {claim.text}"
@@ -324,12 +335,6 @@ class _Reading:
 
 def _ends(tag: Tag, negation: Found) -> bool:
     return tag.part != negation.part or tag.text in STOPS
-
-
-def _gap(adverb: Found, other: Found) -> float:
-    """Words between the two, more for punctuation; what follows is nearer."""
-    away = other.anchor - adverb.end if other.anchor >= adverb.end else adverb.start - other.anchor
-    return away + 2 * abs(adverb.part - other.part)
 
 
 def _joined(found: Iterable[Found]) -> list[Found]:

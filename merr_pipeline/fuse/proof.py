@@ -54,6 +54,11 @@ class Prover:
         )
         return "" if fits else f"{item.degree!r} does not fit {units[0]['text']}"
 
+    def has_strength(self, codes: Sequence[str]) -> bool:
+        """Whether one of them has a value that tells how strong it is."""
+        units = [self.view.units[code] for code in codes if code in self.view.units]
+        return any(unit["scale"] == "intensity_0_5" for unit in units)
+
     def _absent(self, item: Found, codes: Sequence[str]) -> Claim:
         shown = [self.view.units[code] for code in codes if code in self.view.units]
         if shown:

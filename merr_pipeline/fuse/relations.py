@@ -74,16 +74,20 @@ class Relations:
         return any(row["id"] in ids and row["modality"] == "voice" for row in self.view.rows)
 
     def comparisons(self, clause: Clause, proven: Sequence[Proven]) -> Iterator[Claim]:
-        """That what stands before is stronger, or weaker, than what stands behind."""
+        """That what stands before is stronger, or weaker, than what stands behind, or than all."""
         for item in clause.of("comparison"):
             before = [self._strength(one) for one, _ in proven if one.anchor < item.start]
             behind = [self._strength(one) for one, _ in proven if one.anchor >= item.end]
-            values = [[one for one in side if one is not None] for side in (before, behind)]
-            if not all(values):
-                yield Claim(item.text, "comparison", why="no strengths that can be compared")
-                continue
-            low, high = (values[0][-1], values[1][0])[:: 1 if item.meaning == "less" else -1]
-            yield Claim(item.text, "comparison", why="" if low < high else "it is not so")
+            left = [one for one in before if one is not None][-1:]
+            right = [one for one in behind if one is not None][:1]
+            if item.meaning in ("most", "least"):
+                left, right = left or right, self._strengths()
+            yield Claim(item.text, "comparison", why=_wrong_comparison(item.meaning, left, right))
+
+    def _strengths(self) -> list[float]:
+        """The strongest first; none where there is no intensity."""
+        units = self.view.units.values()
+        return sorted((row["value"] for row in units if row["scale"] == "intensity_0_5"), reverse=True)
 
     def _strength(self, item: Found) -> float | None:
         """Only intensities can be compared."""
@@ -101,9 +105,12 @@ class Relations:
         return clause.has("cautious") or (hedged and clause.has("relation"))
 
     def relation(
-        self, clause: Clause, proven: Sequence[Proven], before: Sequence[Claim], *, hedged: bool
+        self, clause: Clause, proven: Sequence[Proven], all_proven: Sequence[Proven], *, hedged: bool
     ) -> Iterator[Claim]:
-        """That every clue named beside an emotion bears on it in the way the clause says."""
+        """That every clue named beside an emotion bears on it in the way the clause says.
+
+        What is said with caution, and names no clue, is about all that the text names.
+        """
         ways: set[Way] = {item.meaning for item in clause.of("relation", "cautious")}
         emotions = emotions_meant(clause)
         if not ways or not clause.has("emotion"):
@@ -115,7 +122,7 @@ class Relations:
         cautious = self.is_cautious(clause, hedged=hedged)
         faults = list(self._plain_faults(clause, proven, emotion, way, hedged=hedged or cautious))
         if faults and cautious:
-            fault = self._cautious_fault(proven, clause.of("id"), before, emotion, way)
+            fault = self._cautious_fault(proven, all_proven, emotion, way)
             faults = [*faults[:1], fault] if fault else []
         yield Claim(clause.text, "relation", why="; ".join(faults))
 
@@ -191,39 +198,49 @@ class Relations:
         return [*sorted(words), *facts]
 
     def _cautious_fault(
-        self,
-        proven: Sequence[Proven],
-        named: Sequence[Found],
-        before: Sequence[Claim],
-        emotion: str,
-        way: Way,
+        self, proven: Sequence[Proven], all_proven: Sequence[Proven], emotion: str, way: Way
     ) -> str:
         """Any clue may be named that goes with the emotion, and none that does not."""
-        ids = {one for _, claim in proven if claim for one in claim.evidence_ids}
-        ids |= {one for item in named for one in item.meaning}
-        rows = [row for row in self.view.rows if row["id"] in ids]
-        rows += self._spoken_of_whole(proven, rows)
-        if not any(row["modality"] in ("face", "voice") for row in rows):
-            ids |= {one for claim in before for one in claim.evidence_ids}
-            rows = [row for row in self.view.rows if row["id"] in ids]
-        bears = [(row, self.bearings.goes_with(row, emotion)) for row in rows]
+        rows, whole = self._clues(proven)
+        if not rows:
+            rows, whole = self._clues(all_proven)
         wanted = way == "for"
-        if wrong := [row for row, does in bears if does is (not wanted)]:
-            return f"{wrong[0]['text']} {'does not go' if wanted else 'goes'} with {emotion}"
-        if all(does is None for _, does in bears) and not self._is_vague(emotion):
+        does = {row["text"]: self.bearings.goes_with(row, emotion) for row in rows}
+        contrary = [text for text, goes in does.items() if goes is (not wanted)]
+        agreeing = [text for text, goes in does.items() if goes is wanted]
+        if contrary and not (whole and len(agreeing) > len(contrary)):
+            return f"{contrary[0]} {'does not go' if wanted else 'goes'} with {emotion}"
+        if not agreeing and not self._is_vague(emotion):
             return f"no clue is named that goes with {emotion}"
         return ""
 
-    def _spoken_of_whole(self, proven: Sequence[Proven], rows: Sequence[Row]) -> list[Row]:
-        """``face and voice suggest``: all that there is of either."""
-        things = [item.meaning for item, _ in proven if item.kind == "thing"]
-        whole = {t.modality for t in things if t.modality} - {row["modality"] for row in rows}
-        return [row for row in self.view.rows if row["modality"] in whole & {"face", "voice"}]
+    def _clues(self, proven: Sequence[Proven]) -> tuple[list[Row], bool]:
+        """Face and voice as they are named; whether all of one is meant by "face and voice"."""
+        ids = {one for item, claim in proven if claim for one in claim.evidence_ids}
+        ids |= {one for item, _ in proven if item.kind == "id" for one in item.meaning}
+        telling = [row for row in self.view.rows if row["modality"] in ("face", "voice")]
+        rows = [row for row in telling if row["id"] in ids]
+        named = {row["modality"] for row in rows}
+        things = {item.meaning.modality for item, _ in proven if item.kind == "thing"}
+        whole = [row for row in telling if row["modality"] in things - named]
+        return rows + whole, bool(whole)
 
     def _is_vague(self, emotion: str) -> bool:
         """No rule and no voice is known of it: "positive"."""
         rules, voices = self.bearings.rules, self.lexicon.voice.bears_on
         return not rules.knows(emotion) and emotion not in voices
+
+
+def _wrong_comparison(how: str, left: Sequence[float], right: Sequence[float]) -> str:
+    if not left or not right:
+        return "no strengths that can be compared"
+    holds = {
+        "more": left[0] > right[0],
+        "less": left[0] < right[0],
+        "most": left[0] >= right[0],
+        "least": left[0] <= right[-1],
+    }
+    return "" if holds[how] else "it is not so"
 
 
 def _beside(

@@ -14,7 +14,7 @@ from merr_pipeline.fuse.told import Sentence, sentences_of
 from merr_pipeline.fuse.view import EvidenceView
 
 Proven = tuple[Found, Claim | None]
-OF_SCENE = {"unknown", "number", "content", "needs", "face", "emotion", "forbidden", "not", "count"}
+OF_SCENE = {"unknown", "number", "content", "needs", "face", "emotion", "forbidden", "not", "count", "thing"}
 OF_SPEECH = OF_SCENE - {"face"}
 NEVER_TOLD = ("gender",)  # "his coat" may be quoted; "his voice" is the text's own claim
 
@@ -61,7 +61,8 @@ class Retelling:
         return Claim(item.text, "told", (told.row["id"],))
 
     def _sentence_for(self, item: Found, clause: Clause) -> Sentence | None:
-        words = [word for word in words_of(item.text) if word not in self.lexicon.glue]
+        silent = self.lexicon.glue | set(self.lexicon.negations)
+        words = [word for word in words_of(item.text) if word not in silent]
         phrases = [item.text] if item.kind == "content" else words or words_of(item.text)
         if item.kind == "not":
             return self._denial(clause)

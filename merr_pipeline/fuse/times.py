@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 
 from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.lexicon import Lexicon
+from merr_pipeline.fuse.lexicon import Lexicon, Words
 from merr_pipeline.fuse.linking import Clause, Found
-from merr_pipeline.fuse.tagging import patterns_of, words_of
+from merr_pipeline.fuse.tagging import Tag, patterns_of, words_of
 from merr_pipeline.fuse.view import EvidenceView
 
 NO_ORDER = "an order in time that is in no evidence"
@@ -37,6 +38,11 @@ class Times:
         start = self._said.find(wanted) if words else -1
         return (start, start + len(wanted)) if start >= 0 else None
 
+    def is_repeated(self, quotation: str) -> bool:
+        """Whether these words were said more than once."""
+        words = " ".join(words_of(quotation))
+        return bool(words) and len(re.findall(rf"(?<= ){re.escape(words)}(?= )", self._said)) > 1
+
     def wrong(
         self, clause: Clause, quotes: Sequence[str], claims: Sequence[Claim]
     ) -> Iterator[Claim]:
@@ -48,6 +54,8 @@ class Times:
                 yield Claim(item.text, "order", why=NO_ORDER)
 
     def _wrong_time(self, clause: Clause, claims: Sequence[Claim]) -> str:
+        if any(item.text in ("before", "after") for item in clause.of("order")):
+            return ""  # it is compared with another
         ids = {one for item in clause.of("time") for one in item.meaning}
         there = {row["modality"] for row in self.view.rows if row["id"] in ids}
         named = {one for claim in claims if claim.kind != "time" for one in claim.evidence_ids}
@@ -60,8 +68,8 @@ class Times:
     def _is_right(
         self, item: Found, clause: Clause, quotes: Sequence[str], claims: Sequence[Claim]
     ) -> bool:
-        if len(clause.of("time")) > 1:
-            return self._times_agree(item, clause)
+        if item.text in ("before", "after") and len(moments := self._moments(item, clause)) == 2:
+            return moments[0] < moments[1] if item.text == "before" else moments[0] > moments[1]
         ids = {one for claim in claims for one in claim.evidence_ids}
         modalities = {row["modality"] for row in self.view.rows if row["id"] in ids}
         if self._is_one_of(item.text, self.lexicon.among_words) and "voice" in modalities:
@@ -70,18 +78,45 @@ class Times:
             return False
         if self.view.seen and self._is_seen(item.text):
             return True
+        if self._is_retold(item.text):
+            return True
         return clause.is_of_speech and self._quotes_agree(clause, quotes)
+
+    def _is_retold(self, text: str) -> bool:
+        """Another word for the order that a described scene has: "in the end", "towards the end"."""
+        seen = f" {' '.join(words_of(self.view.seen))} "
+        return any(
+            self._is_one_of(text, sayings) and any(f" {other} " in seen for other in _said(sayings))
+            for sayings in (self.lexicon.start, self.lexicon.finish)
+        )
 
     def _is_seen(self, text: str) -> bool:
         return f" {text} " in f" {' '.join(words_of(self.view.seen))} "
 
-    def _times_agree(self, item: Found, clause: Clause) -> bool:
-        """``at 0.8 s, well before ... at 2.1 s``."""
-        times = [self._time(one) for one in clause.of("time")]
-        if None in times or item.text not in ("before", "after"):
-            return False
-        first, last = times[0] or 0.0, times[-1] or 0.0
-        return first < last if item.text == "before" else first > last
+    def _moments(self, item: Found, clause: Clause) -> list[float]:
+        """The times of what stands before and behind an order, as far as they are known."""
+        timed = [(one.start, self._time(one)) for one in clause.of("time")]
+        sides = (
+            [time for start, time in timed if start < item.start],
+            [time for start, time in timed if start >= item.end],
+        )
+        spoken = [[self._time_of_tags(tags)] for tags in self._sides(item, clause)]
+        both = [(side or other)[-1] for side, other in zip(sides, spoken, strict=True)]
+        return [time for time in both if time is not None]
+
+    def _sides(self, item: Found, clause: Clause) -> tuple[list[Tag], list[Tag]]:
+        before = [tag for tag in clause.tags if tag.start < item.start]
+        return before, [tag for tag in clause.tags if tag.start >= item.end]
+
+    def _time_of_tags(self, tags: Sequence[Tag]) -> float | None:
+        """When the words begin, or when the face is at its most expressive."""
+        for tag in tags:
+            if any(thing.modality == "words" for thing in tag.readings.get("thing", ())):
+                return self.view.words["time_s"] if self.view.words else None
+            needs = tag.readings["statement"].needs if "statement" in tag else None
+            if needs and "expressive" in needs:
+                return self.view.peak["time_s"] if self.view.peak else None
+        return None
 
     def _time(self, item: Found) -> float | None:
         return next((row["time_s"] for row in self.view.rows if row["id"] in item.meaning), None)
@@ -101,12 +136,14 @@ class Times:
             return True
         return (not first or starts[0] == 0) and (not last or places[-1][1] == len(self._said))
 
-    def _is_one_of(self, text: str, sayings: Sequence[str]) -> bool:
-        patterns = (one for saying in sayings for one in patterns_of(saying, "order", None))
-        return any(
-            re.fullmatch(
-                " (?:the )?".join(f"(?:{'|'.join(map(re.escape, place))})" for place in one.words),
-                text,
-            )
-            for one in patterns
-        )
+    @staticmethod
+    def _is_one_of(text: str, sayings: Words) -> bool:
+        return text in _said(sayings)
+
+
+@cache
+def _said(sayings: Words) -> frozenset[str]:
+    """All ways of saying these, with and without "the"."""
+    patterns = (one for saying in sayings for one in patterns_of(saying, "order", None))
+    said = {" ".join(words) for one in patterns for words in product(*one.words)}
+    return frozenset(said | {re.sub(r"^(at|in|towards|toward|by|from|to) ", r"\1 the ", one) for one in said})

@@ -46,12 +46,13 @@ class Thesaurus:
 
     def all_groups(self, stems: tuple[str, ...]) -> frozenset[int]:
         """The groups of every run of these words."""
-        return frozenset(
-            group
+        runs = [
+            stems[start:end]
             for start in range(len(stems))
             for end in range(start + 1, min(start + self._longest, len(stems)) + 1)
-            for group in self._groups.get(stems[start:end], ())
-        )
+        ]
+        runs += zip(stems, stems[2:], strict=False)  # "let me go"
+        return frozenset(group for run in runs for group in self._groups.get(run, ()))
 
 
 @lru_cache(maxsize=4096)

@@ -46,6 +46,8 @@ def _claim(saying: Found, wrong: str) -> Claim:
 def _is_unknown(item: Found, prover: Prover) -> bool | None:
     """Whether nothing was measured of it; None for what is not to be measured."""
     view = prover.view
+    if item.kind == "face" and item.degree and not prover.has_strength(item.meaning):
+        return True
     if item.kind == "face":
         return not any(view.is_measured(code, prover.table) for code in item.meaning)
     if item.kind == "needs":
@@ -64,7 +66,7 @@ def _is_unknown_thing(thing: Thing, prover: Prover) -> bool | None:
     if thing.units:
         return not any(prover.view.is_measured(code, prover.table) for code in thing.units)
     if thing.missing:
-        return True if prover.view.find(thing.missing) else None
+        return bool(prover.view.find(thing.missing))
     return None
 
 
@@ -73,4 +75,6 @@ def _is_true(item: Found, prover: Prover) -> bool:
     if item.kind in ("face", "needs"):
         claim = prover.face if item.kind == "face" else prover.needs
         return claim(item, hedged=True).grounded
-    return item.kind in ("fact", "arousal", "time")
+    return item.kind in ("fact", "arousal", "time", "thing") and not (
+        item.kind == "thing" and item.meaning.units
+    )
