@@ -63,7 +63,7 @@ class _Check:
         self._bearings = Bearings(view, rules, lexicon.voice)
         self._prover = Prover(view, rules.table, lexicon.degrees)
         self._statements = Statements(view, rules, label)
-        self._relations = Relations(view, self._bearings, lexicon)
+        self._relations = Relations(view, self._bearings, lexicon, label)
         self._retelling = Retelling(view, lexicon)
         self._times = Times(view, lexicon)
         self._named: list[str] = []  # Action Units
@@ -125,7 +125,7 @@ class _Check:
     # --- sentences and clauses -----------------------------------------------------------------
 
     def _sentence(self, sentence: str, quoted: Iterator[str]) -> list[Claim]:
-        clauses = [self._lexicon.read(text, self._patterns) for text in clauses_of(sentence)]
+        clauses = [self._lexicon.read(text, self._patterns) for text in self._pieces(sentence)]
         hedged = any(map(self._is_hedged, clauses))
         claims: list[Claim] = []
         related: list[tuple[Clause, Sequence[Proven]]] = []
@@ -140,9 +140,21 @@ class _Check:
             self._proven_before += proven
         for clause, proven in related:
             claims += self._relations.relation(clause, proven, self._proven_before, hedged=hedged)
+        if not claims:
+            claims = self._retelling.anything(clauses)
         if not claims and "quotationmark" not in sentence:
             claims = [Claim(sentence, "nothing", why="nothing in it can be checked")]
         return claims
+
+    def _pieces(self, sentence: str) -> list[str]:
+        """The clauses; one of adverbs alone belongs to the one before: ", but only weakly"."""
+        pieces: list[str] = []
+        for text in clauses_of(sentence):
+            if pieces and self._lexicon.adds_nothing(text):
+                pieces[-1] = f"{pieces[-1]}, {text}"
+            else:
+                pieces.append(text)
+        return pieces
 
     def _proven(self, clause: Clause, quotes: Sequence[str], *, hedged: bool) -> list[Proven]:
         proven = [(item, self._claim(item, clause, quotes, hedged=hedged)) for item in clause.found]
@@ -217,6 +229,8 @@ class _Check:
         """The label may be named; another emotion only as what a clue may bear on."""
         if item.meaning == self._label and not item.negated:
             return Claim(item.text, "emotion")
+        if clause.has("hypothetical"):
+            return None
         if self._relations.is_cautious(clause, hedged=hedged) and not clause.has("certain"):
             return None
         return Claim(item.text, "emotion", why=f"{item.meaning} is not the clip's label")

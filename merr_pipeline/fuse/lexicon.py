@@ -21,7 +21,7 @@ from merr_pipeline.fuse.entries import (
     VoiceNames,
 )
 from merr_pipeline.fuse.linking import Clause, Found, read_clause
-from merr_pipeline.fuse.tagging import Pattern, PatternIndex, Tagger, is_one_of, patterns_of
+from merr_pipeline.fuse.tagging import Pattern, PatternIndex, Tagger, is_one_of, patterns_of, words_of
 from merr_pipeline.fuse.told import Thesaurus
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import load_template
@@ -50,6 +50,7 @@ class Lexicon(BaseModel):
     contrasts: Words
     comparisons: dict[Literal["more", "less", "most", "least"], Words]
     certain: Words
+    hypothetical: Words
     order: Words
     start: Words
     finish: Words
@@ -96,6 +97,7 @@ class Lexicon(BaseModel):
             ("ignorance", self.ignorance),
             ("certain", self.certain),
             ("order", self.order),
+            ("hypothetical", self.hypothetical),
             ("contrast", self.contrasts),
             ("glue", tuple(sorted(self.glue))),
         ):
@@ -145,6 +147,11 @@ class Lexicon(BaseModel):
         """One clause. ``more`` are patterns that the evidence adds; they come before our own."""
         tagger = Tagger((more, self.index), self.skipped, self.degree_words)
         return read_clause(text, tagger.tags(text))
+
+    def adds_nothing(self, text: str) -> bool:
+        """Whether a clause has only adverbs and glue, so that it belongs to the one before."""
+        plain = self.glue | self.degree_words | self.skipped | {"not"}
+        return all(word in plain for word in words_of(text))
 
     def find(self, text: str, more: Iterable[Pattern] = ()) -> list[Found]:
         """Everything said in one clause, in order; glue is left out."""

@@ -18,6 +18,8 @@ REACH = 7  # tags between an adverb and what it is about
 DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion"}
 SPOKEN = {"words", "transcript", "said", "speaker"}
 DEFINITE = {"the", "this", "that", "these", "those", "its"}
+PERCEIVED = {"seen", "shown", "there", "visible", "present", "found", "active", "detected", "to"}
+EXISTENCE = {"no", "without", "neither", "nor", "missing", "absent", "lacking", "unavailable"}
 ELLIPSES = {"not", "doesn't", "don't"}  # as last word: "but the voice does not"
 JOINING = {"and", "or", "nor", "both", "the", "a", "an", "of", "as well as", "than", "like"}
 STOPS = {"and", "but", "with", "while", "though", "because", "so", "then", "as", "only", "whereas"}
@@ -25,7 +27,7 @@ STOPS = {"and", "but", "with", "while", "though", "because", "so", "then", "as",
 FIRST_OF = (
     "id", "value", "time", "fact", "arousal", "face", "conclusion", "statement", "all_signs",
     "ignorance", "not", "forbidden", "emotion", "relation", "cautious", "certain", "number",
-    "order", "speech", "comparison", "contrast", "glue", "content",
+    "hypothetical", "order", "speech", "comparison", "contrast", "glue", "content",
 )  # fmt: skip
 
 
@@ -295,10 +297,16 @@ class _Reading:
             if nearest is not None and self._gap(item, nearest) <= REACH:
                 self._claims.remove(item)
                 self._replace(nearest, replace(nearest, degree=item.meaning))
-            elif self._may_be_glue(item):
+            elif self._may_be_glue(item) or self._is_beside_a_statement(item):
                 self._claims.remove(item)
             else:
                 self._replace(item, replace(item, kind="unknown"))
+
+    def _is_beside_a_statement(self, item: Found) -> bool:
+        """``stands out a little``: of a fixed saying no degree is known."""
+        ends = {tag.end for tag in self._tags if "statement" in tag}
+        starts = {tag.start for tag in self._tags if "statement" in tag}
+        return item.start in ends or item.end in starts
 
     def _may_be_glue(self, item: Found) -> bool:
         return any(tag.start == item.start and "glue" in tag for tag in self._tags)
@@ -308,7 +316,7 @@ class _Reading:
         for item in [claim for claim in self._claims if claim.kind == "not"]:
             stops = item.text in ELLIPSES and item.end == self._tags[-1].end
             denied = [] if stops else self._denied_by(item)
-            if denied or stops:
+            if denied or stops or self._is_of_something_spoken_of(item):
                 self._claims.remove(item)
             for claim in denied:
                 text = claim.text if claim.negated else f"{item.text} {claim.text}"
@@ -322,12 +330,29 @@ class _Reading:
         claims = sorted(self._claims, key=lambda claim: claim.anchor)
         claims = [claim for claim in claims if claim.kind in DENIABLE]
         behind = [claim for claim in claims if item.end <= claim.anchor < stop]
-        if behind and behind[0].kind == "thing" and behind[0].meaning.missing:
-            return [claim for claim in behind if claim.kind == "thing" and claim.meaning.missing]
-        telling = [claim for claim in behind if claim.kind != "thing"]
+        if behind and self._is_missing(item, behind[0]):
+            return [claim for claim in behind if self._is_missing(item, claim)]
+        if telling := [claim for claim in behind if claim.kind != "thing"]:
+            return telling
         before = [c for c in claims if c.anchor < item.start and c.part == item.part]
-        before = [claim for claim in before if claim.kind != "emotion"]
-        return telling or before[-1:] or behind
+        before = [c for c in before if c.kind != "emotion"][-1:]
+        if before and before[0].kind == "thing" and not self._is_missing(item, before[0]):
+            return []
+        return [] if before and before[0].definite and not self._perceives(item) else before
+
+    def _is_missing(self, item: Found, claim: Found) -> bool:
+        """``no voice``, ``the transcript is missing``: a thing that is not there at all."""
+        is_kind = claim.kind == "thing" and claim.meaning.missing is not None
+        return is_kind and not EXISTENCE.isdisjoint(item.text.split())
+
+    def _is_of_something_spoken_of(self, item: Found) -> bool:
+        """``the smile does not fade``: no more is claimed than that it is there."""
+        return any(c.definite and c.anchor < item.start and c.part == item.part for c in self._claims)
+
+    def _perceives(self, item: Found) -> bool:
+        """``the smile is not seen`` denies it; ``the smile does not fade`` does not."""
+        behind = [tag.text for tag in self._tags if tag.start >= item.end][:1]
+        return not behind or behind[0] in PERCEIVED or " " in item.text
 
     def _replace(self, old: Found, new: Found) -> None:
         self._claims[self._claims.index(old)] = new

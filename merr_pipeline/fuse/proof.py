@@ -143,6 +143,8 @@ class Prover:
         if thing.count == "questions":
             asked = len(re.findall(r"[?？]+", self.view.said))
             return self.view.words if asked == number else None
+        if thing.count == "shots":
+            thing, number = thing.model_copy(update={"count": "cuts"}), number - 1
         row, word = self.view.named.get(thing.count or "", (None, ""))
         if row is None:
             return None
@@ -159,8 +161,8 @@ class Prover:
     def thing(self, item: Found) -> Claim | None:
         """That something is there at all, or is not; None where nothing is claimed."""
         thing: Thing = item.meaning
-        if item.negated:
-            row = self.view.find(thing.missing) if thing.missing else None
+        if item.negated and thing.missing:
+            row = self.view.find(thing.missing)
             wrong = "" if row else f"{NOWHERE}: nothing says that it is missing"
             return Claim(item.text, "missing", (row["id"],) if row else (), wrong)
         if thing.modality in ("voice", "words") and not self._is_there(thing):

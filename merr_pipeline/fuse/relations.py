@@ -32,6 +32,7 @@ class Relations:
     view: EvidenceView
     bearings: Bearings
     lexicon: Lexicon
+    label: str | None
 
     # --- numbers and values --------------------------------------------------------------------
 
@@ -82,6 +83,8 @@ class Relations:
             right = [one for one in behind if one is not None][:1]
             if item.meaning in ("most", "least"):
                 left, right = left or right, self._strengths()
+            if item.text == "more than" and not (left and right):
+                continue  # "more than a second"
             yield Claim(item.text, "comparison", why=_wrong_comparison(item.meaning, left, right))
 
     def _strengths(self) -> list[float]:
@@ -102,7 +105,7 @@ class Relations:
 
     def is_cautious(self, clause: Clause, *, hedged: bool) -> bool:
         """Whether it says how clues bear on an emotion, and does not say it plainly."""
-        return clause.has("cautious") or (hedged and clause.has("relation"))
+        return clause.has("cautious") or hedged
 
     def relation(
         self, clause: Clause, proven: Sequence[Proven], all_proven: Sequence[Proven], *, hedged: bool
@@ -113,8 +116,11 @@ class Relations:
         """
         ways: set[Way] = {item.meaning for item in clause.of("relation", "cautious")}
         emotions = emotions_meant(clause)
-        if not ways or not clause.has("emotion"):
+        if not clause.has("emotion") or (not ways and not hedged) or clause.has("hypothetical"):
             return
+        if not ways and emotions == {self.label}:
+            return
+        ways = ways or {"for"}
         if len(ways) > 1 or len(emotions) != 1:
             yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
             return
@@ -219,6 +225,9 @@ class Relations:
         ids = {one for item, claim in proven if claim for one in claim.evidence_ids}
         ids |= {one for item, _ in proven if item.kind == "id" for one in item.meaning}
         telling = [row for row in self.view.rows if row["modality"] in ("face", "voice")]
+        for item, _ in proven:
+            if item.kind == "thing":  # "brows and eyes": what they show
+                ids |= {row["id"] for row in self._units(item.meaning.units)}
         rows = [row for row in telling if row["id"] in ids]
         named = {row["modality"] for row in rows}
         things = {item.meaning.modality for item, _ in proven if item.kind == "thing"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from merr_pipeline.fuse.view import EvidenceView
 Proven = tuple[Found, Claim | None]
 OF_SCENE = {"unknown", "number", "content", "needs", "face", "emotion", "forbidden", "not", "count", "thing"}
 OF_SPEECH = OF_SCENE - {"face"}
+_SHORT = 3  # letters; shorter words are in any sentence
 NEVER_TOLD = ("gender",)  # "his coat" may be quoted; "his voice" is the text's own claim
 
 
@@ -32,9 +34,25 @@ class Retelling:
         return sentences_of(self.view.said, row, thesaurus) if row else []
 
     @cached_property
+    def _noted(self) -> list[Sentence]:
+        """What a transcript notes beside the words: ``[soft piano music]``."""
+        row, thesaurus = self.view.words, self.lexicon.thesaurus
+        notes = re.findall(r"[(\[]([^)\]]*)[)\]]", self.view.said)
+        return [one for note in notes for one in sentences_of(note, row, thesaurus)] if row else []
+
+    @cached_property
     def _seen(self) -> list[Sentence]:
         row, thesaurus = self.view.scene, self.lexicon.thesaurus
         return sentences_of(self.view.seen, row, thesaurus) if row else []
+
+    def anything(self, clauses: Sequence[Clause]) -> list[Claim]:
+        """What a sentence tells that has no word but such as claim nothing elsewhere."""
+        for clause in clauses:
+            words = [tag.text for tag in clause.tags if len(tag.text) > _SHORT]
+            for sentence in self._said if clause.is_of_speech else []:
+                if told := [one for one in words if sentence.tells(one, self.lexicon.thesaurus)]:
+                    return [Claim(told[0], "told", (sentence.row["id"],))]
+        return []
 
     def mended(self, clause: Clause, proven: Sequence[Proven]) -> list[Proven]:
         """Claims that nothing measured proves, but what was said, or a scene as it was seen."""
@@ -63,9 +81,12 @@ class Retelling:
     def _sentence_for(self, item: Found, clause: Clause) -> Sentence | None:
         silent = self.lexicon.glue | set(self.lexicon.negations)
         words = [word for word in words_of(item.text) if word not in silent]
-        phrases = [item.text] if item.kind == "content" else words or words_of(item.text)
+        whole = [word for word in words_of(item.text) if word not in self.lexicon.skipped]
+        phrases = [" ".join(whole)] if item.kind == "content" else words or whole
         if item.kind == "not":
-            return self._denial(clause)
+            return self._denial(item, clause)
+        if item.kind == "needs" and item.meaning.text:
+            return None  # "nobody laughs"
         for sentence in self._sentences(item, clause):
             if item.negated and not sentence.denies:
                 continue
@@ -75,9 +96,14 @@ class Retelling:
 
     def _sentences(self, item: Found, clause: Clause) -> list[Sentence]:
         said = self._said if clause.is_of_speech and item.kind in OF_SPEECH else []
-        return [*said, *self._seen]
+        return [*said, *self._noted, *self._seen]
 
-    def _denial(self, clause: Clause) -> Sentence | None:
-        """A "not" that denies what was said not to be."""
-        said = self._said if clause.is_of_speech else []
-        return next((sentence for sentence in [*said, *self._seen] if sentence.denies), None)
+    def _denial(self, item: Found, clause: Clause) -> Sentence | None:
+        """A "not" that denies what was said not to be: the next word must be of that sentence."""
+        behind = [tag.text for tag in clause.tags if tag.start >= item.end and "glue" not in tag]
+        for sentence in self._sentences(item, clause):
+            if sentence.denies and any(
+                sentence.tells(text, self.lexicon.thesaurus) for text in behind[:2]
+            ):
+                return sentence
+        return None

@@ -95,7 +95,9 @@ def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable
         elif row["modality"] == "missing" and _UNMEASURED.search(row["text"]):
             view.unmeasured |= set(_CODES.findall(row["text"]))
     view.patterns += [
-        Pattern.read(f"{code}|au{int(code[2:])}", "face", (code,)) for code in table.units
+        Pattern.read(said, "face", (code,))
+        for code, unit in table.units.items()
+        for said in (f"{code}|au{int(code[2:])}", unit.name)
     ]
     view.patterns += _value_patterns(rows)
     view.patterns += _time_patterns(rows)
