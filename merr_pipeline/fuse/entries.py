@@ -11,6 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from merr_pipeline.emotion.facs import Code
 
 
+MOVED = "moved"  # the quality of a part of the face that does anything at all
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,6 +116,8 @@ class Thing(_Entry):
 
     def needs(self, qualities: Iterable[str]) -> Needs | None:
         """What must be there when it is so; None if it cannot be."""
+        if self.units and MOVED in qualities:
+            return Needs(any=self.units)
         return next((self.does[name] for name in qualities if name in self.does), None)
 
 

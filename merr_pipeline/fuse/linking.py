@@ -19,7 +19,7 @@ DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion"}
 SPOKEN = {"words", "transcript", "said", "speaker"}
 DEFINITE = {"the", "this", "that", "these", "those", "its"}
 PERCEIVED = {"seen", "shown", "there", "visible", "present", "found", "active", "detected", "to"}
-EXISTENCE = {"no", "without", "neither", "nor", "missing", "absent", "lacking", "unavailable"}
+EXISTENCE = {"no", "without", "neither", "nor", "missing", "absent", "lacking", "unavailable", "found"}
 ELLIPSES = {"not", "doesn't", "don't"}  # as last word: "but the voice does not"
 JOINING = {"and", "or", "nor", "both", "the", "a", "an", "of", "as well as", "than", "like"}
 STOPS = {"and", "but", "with", "while", "though", "because", "so", "then", "as", "only", "whereas"}
@@ -342,8 +342,16 @@ class _Reading:
 
     def _is_missing(self, item: Found, claim: Found) -> bool:
         """``no voice``, ``the transcript is missing``: a thing that is not there at all."""
-        is_kind = claim.kind == "thing" and claim.meaning.missing is not None
-        return is_kind and not EXISTENCE.isdisjoint(item.text.split())
+        if claim.kind != "thing" or claim.meaning.missing is None:
+            return False
+        between = [t for t in self._tags if item.end <= t.start < claim.start]
+        beside = all(t.text in JOINING or "thing" in t or "not" in t for t in between)
+        return beside and not EXISTENCE.isdisjoint(item.text.split()) and not self._relates
+
+    @property
+    def _relates(self) -> bool:
+        """``neither face nor voice contradicts it``: both are there."""
+        return any("relation" in tag or "cautious" in tag for tag in self._tags)
 
     def _is_of_something_spoken_of(self, item: Found) -> bool:
         """``the smile does not fade``: no more is claimed than that it is there."""

@@ -20,7 +20,8 @@ NOT_BESIDE = "it is not of what is named beside it"
 def emotions_meant(clause: Clause) -> set[str]:
     """The emotions of a clause, but for those that another is held against: "better than"."""
     ends = [tag.start for tag in clause.tags if "contrast" in tag]
-    meant = [item for item in clause.of("emotion") if not item.negated]
+    named = clause.of("emotion")
+    meant = [item for item in named if not item.negated] or named
     before = [item for item in meant if not ends or item.start < ends[0]]
     return {item.meaning for item in before or meant}
 
@@ -121,6 +122,8 @@ class Relations:
         if not ways and emotions == {self.label}:
             return
         ways = ways or {"for"}
+        if all(item.negated for item in clause.of("emotion")):
+            ways = {"against" if way == "for" else "for" for way in ways}
         if len(ways) > 1 or len(emotions) != 1:
             yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
             return

@@ -100,7 +100,7 @@ class Retelling:
 
     def _denial(self, item: Found, clause: Clause) -> Sentence | None:
         """A "not" that denies what was said not to be: the next word must be of that sentence."""
-        behind = [tag.text for tag in clause.tags if tag.start >= item.end and "glue" not in tag]
+        behind = [t.text for t in clause.tags if t.start >= item.end and len(t.text) > _SHORT]
         for sentence in self._sentences(item, clause):
             if sentence.denies and any(
                 sentence.tells(text, self.lexicon.thesaurus) for text in behind[:2]

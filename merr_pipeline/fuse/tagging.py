@@ -1,8 +1,8 @@
 """Words of a sentence and the patterns of the lexicon that are found in them.
 
 A pattern is written as a row of words: ``"lip|mouth corner*"``. ``a|b`` is either word, ``glad*``
-any word that begins so, ``lift~`` any form of a regular verb (lift, lifts, lifted, lifting), and a
-place that ends in ``?`` may be empty.
+any word that begins so, ``lift~`` any form of a regular verb (lift, lifts, lifted, lifting), a
+place that ends in ``?`` may be empty, and ``(a lot|greatly)`` is a choice of several words.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 MANY = ("thing", "quality")  # kinds whose meaning is a tuple: of one word all meanings count
 
 _TOKEN = re.compile(r"\w+(?:[.'-]\w+)*|[,;:()–—]|(?<=\s)-(?=\s)")
+_GROUP = re.compile(r"\(([^()]*)\)(\??)")
 _CONTRARY = ("free", "less", "proof")  # "frown-free" has no frown
 _ONE_VOWEL_THEN_ONE_CONSONANT = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")
 
@@ -44,7 +45,12 @@ class Pattern:
 
 
 def patterns_of(text: str, kind: str, meaning: Any) -> Iterator[Pattern]:
-    """All patterns that a text of the file stands for: with and without each ``place?``."""
+    """All patterns that a text of the file stands for: one for each choice it leaves."""
+    if group := _GROUP.search(text):
+        choices = group[1].split("|") + ([""] if group[2] else [])
+        for choice in choices:
+            yield from patterns_of(text[: group.start()] + choice + text[group.end() :], kind, meaning)
+        return
     places = text.split()
     for number, place in enumerate(places):
         if place.endswith("?"):
@@ -173,6 +179,10 @@ class Tagger:
             found = self._farthest(index, tokens, start)
             if found is not None and (not readings or found[0] > end):
                 end, readings, degree = found
+        if "fact" in readings:  # a thing that the evidence's own words name may be more than that
+            things = (self._farthest(self.indexes[-1], tokens, place) for place in range(start, end))
+            inside = [one for one in things if one and "thing" in one[1] and one[0] <= end]
+            readings |= {"thing": one[1]["thing"] for one in inside}
         said = " ".join(token.word for token in tokens[start:end])
         return Tag(start, end, tokens[start].part, said, readings, degree)
 
