@@ -5,6 +5,7 @@ The composer has its own view of this in `reading`; here nothing of it is truste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -61,6 +62,8 @@ class Bearings:
             return self._unit_goes_with(row, emotion)
         if row["modality"] == "voice":
             return self._feature_goes_with(row, emotion)
+        if row["modality"] == "words" and emotion in self.voice.said_with:
+            return bool(re.search(self.voice.said_with[emotion], self.view.said)) or None
         return None
 
     def _unit_goes_with(self, row: Row, emotion: str) -> bool | None:

@@ -120,7 +120,12 @@ class _Check:
         beside = self._lexicon.read(
             " ".join((*before, *after)).replace("quotationmark", ""), self._patterns
         )
-        return not before or before[0] == "quotationmark" or beside.is_of_speech
+        return (
+            not before
+            or before[0] == "quotationmark"
+            or beside.is_of_speech
+            or any("order" in tag for tag in beside.tags)
+        )
 
     # --- sentences and clauses -----------------------------------------------------------------
 
@@ -221,6 +226,8 @@ class _Check:
                 return self._speech(item, quotes)
             case "forbidden":
                 return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
+            case "not" if clause.has("relation") and not clause.has("emotion"):
+                return None  # "nothing in the face speaks against it"
             case "not" | "unknown" | "number" | "content":
                 return Claim(item.text, "unknown", why="in no evidence, and not to be read")
         return None  # relations, order, certainty and references are judged with their clause

@@ -118,7 +118,19 @@ class Thing(_Entry):
         """What must be there when it is so; None if it cannot be."""
         if self.units and MOVED in qualities:
             return Needs(any=self.units)
-        return next((self.does[name] for name in qualities if name in self.does), None)
+        fitting = [self.does[name] for name in qualities if name in self.does]
+        if len(fitting) > 1 and all(one.words for one in fitting):  # "a raised voice"
+            return Needs(words=_merged([one.words for one in fitting]))
+        return fitting[0] if fitting else None
+
+
+def _merged(tables: Iterable[dict[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    merged: dict[str, tuple[str, ...]] = {}
+    for table in tables:
+        for feature, words in table.items():
+            known = merged.get(feature, ())
+            merged[feature] = known + tuple(word for word in words if word not in known)
+    return merged
 
 
 class VoiceNames(_Entry):
@@ -128,6 +140,7 @@ class VoiceNames(_Entry):
     same: dict[str, dict[str, tuple[str, ...]]]
     without_noun: tuple[str, ...]
     combined: tuple[str, ...]
+    said_with: dict[str, Expression]  # emotion -> what is said
     bears_on: dict[str, dict[str, tuple[str, ...]]]  # emotion -> feature -> words
 
 

@@ -21,7 +21,7 @@ from merr_pipeline.fuse.entries import (
     VoiceNames,
 )
 from merr_pipeline.fuse.linking import Clause, Found, read_clause
-from merr_pipeline.fuse.tagging import Pattern, PatternIndex, Tagger, is_one_of, patterns_of, words_of
+from merr_pipeline.fuse.tagging import Pattern, PatternIndex, Tagger, forms, is_one_of, patterns_of, words_of
 from merr_pipeline.fuse.told import Thesaurus
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import load_template
@@ -45,6 +45,7 @@ class Lexicon(BaseModel):
     all_signs: Words
     negations: Words
     ignorance: Words
+    knowable: Words
     relations: dict[Way, Words]
     cautious: dict[Way, Words]
     contrasts: Words
@@ -52,6 +53,8 @@ class Lexicon(BaseModel):
     certain: Words
     hypothetical: Words
     order: Words
+    earlier: frozenset[str]
+    later: frozenset[str]
     start: Words
     finish: Words
     among_words: Words
@@ -95,6 +98,7 @@ class Lexicon(BaseModel):
             ("all_signs", self.all_signs),
             ("not", self.negations),
             ("ignorance", self.ignorance),
+            ("knowable", self.knowable),
             ("certain", self.certain),
             ("order", self.order),
             ("hypothetical", self.hypothetical),
@@ -119,6 +123,11 @@ class Lexicon(BaseModel):
     def index(self) -> PatternIndex:
         """The same, to be looked up."""
         return PatternIndex(self.patterns)
+
+    @cached_property
+    def glue_words(self) -> frozenset[str]:
+        """Glue of one word, in all its forms."""
+        return frozenset(form for one in self.glue if " " not in one for form in forms(one))
 
     @cached_property
     def thesaurus(self) -> Thesaurus:
@@ -150,7 +159,7 @@ class Lexicon(BaseModel):
 
     def adds_nothing(self, text: str) -> bool:
         """Whether a clause has only adverbs and glue, so that it belongs to the one before."""
-        plain = self.glue | self.degree_words | self.skipped | {"not"}
+        plain = self.glue_words | self.degree_words | self.skipped | {"not"}
         return all(word in plain for word in words_of(text))
 
     def find(self, text: str, more: Iterable[Pattern] = ()) -> list[Found]:

@@ -13,10 +13,12 @@ from typing import Any
 from merr_pipeline.fuse.entries import Needs, Thing
 from merr_pipeline.fuse.tagging import Tag
 
+NEAR = 1  # the same, for a quality that may as well be glue: "together"
 FARTHEST = 5  # telling tags between a quality and its thing
 REACH = 7  # tags between an adverb and what it is about
 DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion"}
 SPOKEN = {"words", "transcript", "said", "speaker"}
+NOT = "not "  # before a degree that is denied
 DEFINITE = {"the", "this", "that", "these", "those", "its"}
 PERCEIVED = {"seen", "shown", "there", "visible", "present", "found", "active", "detected", "to"}
 EXISTENCE = {"no", "without", "neither", "nor", "missing", "absent", "lacking", "unavailable", "found"}
@@ -26,7 +28,7 @@ STOPS = {"and", "but", "with", "while", "though", "because", "so", "then", "as",
 # What a tag is taken as, where it may be several and is no part of a link.
 FIRST_OF = (
     "id", "value", "time", "fact", "arousal", "face", "conclusion", "statement", "all_signs",
-    "ignorance", "not", "forbidden", "emotion", "relation", "cautious", "certain", "number",
+    "ignorance", "not", "knowable", "forbidden", "emotion", "relation", "cautious", "certain", "number",
     "hypothetical", "order", "speech", "comparison", "contrast", "glue", "content",
 )  # fmt: skip
 
@@ -96,6 +98,7 @@ class _Reading:
         for number in range(len(self._tags)):
             if number not in self._used:
                 self._single(number)
+        self._denied_knowledge()
         self._degrees()
         self._negations()
         return _joined(sorted(self._claims, key=lambda item: (item.start, item.end)))
@@ -125,7 +128,7 @@ class _Reading:
             for thing in tag.readings.get("thing", ()) if other != place else ():
                 needs = thing.needs(qualities)
                 cost = -1.0 if other == right_behind else self._distance(place, other)
-                if needs is not None and cost <= FARTHEST:
+                if needs is not None and cost <= (NEAR if "glue" in self._tags[place] else FARTHEST):
                     options.append((cost, abs(place - other), other, needs))
         if not options:
             return None
@@ -159,6 +162,9 @@ class _Reading:
         """``a wide smile`` beside eyes: the nearer of the two has it."""
         if "degree" not in self._tags[place]:
             return False
+        behind = self._tags[place + 1] if place + 1 < len(self._tags) else None
+        if behind is not None and (_is_act(behind) or {"quality", "degree"} & set(behind.readings)):
+            return True
         acts = [
             self._distance(place, other)
             for other, tag in enumerate(self._tags)
@@ -292,6 +298,7 @@ class _Reading:
     def _degrees(self) -> None:
         """Each adverb goes to the nearest facial action or word of a voice that has none."""
         for item in [claim for claim in self._claims if claim.kind == "degree"]:
+            item = self._with_its_negation(item)
             free = [c for c in self._claims if c.kind in ("face", "needs") and c.degree is None]
             nearest = min(free, key=lambda claim: self._gap(item, claim), default=None)
             if nearest is not None and self._gap(item, nearest) <= REACH:
@@ -302,6 +309,17 @@ class _Reading:
             else:
                 self._replace(item, replace(item, kind="unknown"))
 
+    def _with_its_negation(self, item: Found) -> Found:
+        """``not strongly``: the negation is of the adverb alone."""
+        before = next((c for c in self._claims if c.kind == "not" and c.end == item.start), None)
+        behind = [tag for tag in self._tags if tag.start >= item.end][:1]
+        if before is None or (behind and "quality" in behind[0]):
+            return item
+        self._claims.remove(before)
+        denied = replace(item, meaning=f"{NOT}{item.meaning}")
+        self._replace(item, denied)
+        return denied
+
     def _is_beside_a_statement(self, item: Found) -> bool:
         """``stands out a little``: of a fixed saying no degree is known."""
         ends = {tag.end for tag in self._tags if "statement" in tag}
@@ -310,6 +328,14 @@ class _Reading:
 
     def _may_be_glue(self, item: Found) -> bool:
         return any(tag.start == item.start and "glue" in tag for tag in self._tags)
+
+    def _denied_knowledge(self) -> None:
+        """``no strength can be given``: what is denied is that it is known."""
+        for item in [claim for claim in self._claims if claim.kind == "knowable"]:
+            denials = [c for c in self._claims if c.kind == "not" and c.start < item.start]
+            self._claims = [c for c in self._claims if c is not item and c not in denials]
+            if denials:
+                self._claims.append(replace(item, kind="ignorance", text=f"no {item.text}"))
 
     def _negations(self) -> None:
         """``not`` and its like: what they deny is marked; one that denies nothing stays."""
@@ -364,6 +390,12 @@ class _Reading:
 
     def _replace(self, old: Found, new: Found) -> None:
         self._claims[self._claims.index(old)] = new
+
+
+def _is_act(tag: Tag) -> bool:
+    """Whether it says by itself what is done: a smile, a whisper."""
+    things = tag.readings.get("thing", ())
+    return "face" in tag or any(one.has is not None and not one.does for one in things)
 
 
 def _ends(tag: Tag, negation: Found) -> bool:

@@ -13,7 +13,7 @@ from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.fuse.bearing import DOUBTFUL
 from merr_pipeline.fuse.claims import Claim
 from merr_pipeline.fuse.entries import DegreeRange, Needs, Thing
-from merr_pipeline.fuse.linking import Found
+from merr_pipeline.fuse.linking import NOT, Found
 from merr_pipeline.fuse.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
@@ -45,11 +45,13 @@ class Prover:
 
     def _wrong_degree(self, item: Found, units: Sequence[Row]) -> str:
         """Only intensities have degrees; a probability or a proxy has none."""
-        if item.degree is None or not self.degrees[item.degree].is_bounded:
+        degree = (item.degree or "").removeprefix(NOT)
+        if not degree or not self.degrees[degree].is_bounded:
             return ""
-        span = self.degrees[item.degree]
+        span, wanted = self.degrees[degree], not str(item.degree).startswith(NOT)
         fits = any(
-            unit["scale"] == "intensity_0_5" and span.start <= unit["value"] < span.below
+            unit["scale"] == "intensity_0_5"
+            and (span.start <= unit["value"] < span.below) == wanted
             for unit in units
         )
         return "" if fits else f"{item.degree!r} does not fit {units[0]['text']}"
@@ -120,7 +122,8 @@ class Prover:
 
     def _fits(self, word: str, wanted: Sequence[str], degree: str | None) -> bool:
         """Whether a feature reads so; a strong adverb asks for the strongest of the words."""
-        voice = self.degrees[degree].voice if degree else None
+        is_denied = degree is not None and degree.startswith(NOT)
+        voice = self.degrees[degree].voice if degree and not is_denied else None
         if voice == "strong":
             wanted = wanted[-1:]
         elif voice == "weak":

@@ -84,7 +84,7 @@ class Relations:
             right = [one for one in behind if one is not None][:1]
             if item.meaning in ("most", "least"):
                 left, right = left or right, self._strengths()
-            if item.text == "more than" and not (left and right):
+            if item.text == "more than" and not (left and right) and not clause.of("thing"):
                 continue  # "more than a second"
             yield Claim(item.text, "comparison", why=_wrong_comparison(item.meaning, left, right))
 
@@ -95,11 +95,10 @@ class Relations:
 
     def _strength(self, item: Found) -> float | None:
         """Only intensities can be compared."""
-        if item.kind != "face":
+        if item.kind not in ("face", "thing"):
             return None
-        values = [
-            row["value"] for row in self._units(item.meaning) if row["scale"] == "intensity_0_5"
-        ]
+        rows = self._units(item.meaning if item.kind == "face" else item.meaning.units)
+        values = [row["value"] for row in rows if row["scale"] == "intensity_0_5"]
         return max(values, default=None)
 
     # --- clues and emotions --------------------------------------------------------------------
@@ -124,11 +123,14 @@ class Relations:
         ways = ways or {"for"}
         if all(item.negated for item in clause.of("emotion")):
             ways = {"against" if way == "for" else "for" for way in ways}
+        cautious = self.is_cautious(clause, hedged=hedged)
+        if len(emotions) > 1 and cautious and ways == {"for"}:
+            yield Claim(clause.text, "relation", why=self._fault_of_several(proven, emotions))
+            return
         if len(ways) > 1 or len(emotions) != 1:
             yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
             return
         [way], [emotion] = ways, emotions
-        cautious = self.is_cautious(clause, hedged=hedged)
         faults = list(self._plain_faults(clause, proven, emotion, way, hedged=hedged or cautious))
         if faults and cautious:
             fault = self._cautious_fault(proven, all_proven, emotion, way)
@@ -223,17 +225,31 @@ class Relations:
             return f"no clue is named that goes with {emotion}"
         return ""
 
+    def _fault_of_several(self, proven: Sequence[Proven], emotions: set[str]) -> str:
+        """Each clue goes with one of the emotions, and each emotion with a clue."""
+        rows, _ = self._clues(proven)
+        goes = {name: [self.bearings.goes_with(row, name) for row in rows] for name in emotions}
+        for name, does in goes.items():
+            if True not in does:
+                return f"no clue is named that goes with {name}"
+        for row, *does in zip(rows, *goes.values(), strict=True):
+            if False in does and True not in does:
+                return f"{row['text']} goes with none of them"
+        return ""
+
     def _clues(self, proven: Sequence[Proven]) -> tuple[list[Row], bool]:
         """Face and voice as they are named; whether all of one is meant by "face and voice"."""
         ids = {one for item, claim in proven if claim for one in claim.evidence_ids}
         ids |= {one for item, _ in proven if item.kind == "id" for one in item.meaning}
-        telling = [row for row in self.view.rows if row["modality"] in ("face", "voice")]
+        telling = [row for row in self.view.rows if row["modality"] in ("face", "voice", "words")]
         for item, _ in proven:
             if item.kind == "thing":  # "brows and eyes": what they show
                 ids |= {row["id"] for row in self._units(item.meaning.units)}
         rows = [row for row in telling if row["id"] in ids]
         named = {row["modality"] for row in rows}
-        things = {item.meaning.modality for item, _ in proven if item.kind == "thing"}
+        things = {item.meaning.modality for item, _ in proven if item.kind == "thing"} - {"words"}
+        if any(item.kind == "thing" and item.meaning.speech for item, _ in proven):
+            rows += [row for row in telling if row["modality"] == "words" and row not in rows]
         whole = [row for row in telling if row["modality"] in things - named]
         return rows + whole, bool(whole)
 

@@ -79,7 +79,7 @@ class Retelling:
         return Claim(item.text, "told", (told.row["id"],))
 
     def _sentence_for(self, item: Found, clause: Clause) -> Sentence | None:
-        silent = self.lexicon.glue | set(self.lexicon.negations)
+        silent = self.lexicon.glue_words | set(self.lexicon.negations)
         words = [word for word in words_of(item.text) if word not in silent]
         whole = [word for word in words_of(item.text) if word not in self.lexicon.skipped]
         phrases = [" ".join(whole)] if item.kind == "content" else words or whole

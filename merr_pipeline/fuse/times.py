@@ -17,6 +17,7 @@ from merr_pipeline.fuse.linking import Clause, Found
 from merr_pipeline.fuse.tagging import Tag, patterns_of, words_of
 from merr_pipeline.fuse.view import EvidenceView
 
+_NOTE = 30  # letters: a note at the beginning of a transcript
 NO_ORDER = "an order in time that is in no evidence"
 
 
@@ -54,7 +55,8 @@ class Times:
                 yield Claim(item.text, "order", why=NO_ORDER)
 
     def _wrong_time(self, clause: Clause, claims: Sequence[Claim]) -> str:
-        if any(item.text in ("before", "after") for item in clause.of("order")):
+        compared = self.lexicon.earlier | self.lexicon.later
+        if any(item.text in compared for item in clause.of("order")):
             return ""  # it is compared with another
         ids = {one for item in clause.of("time") for one in item.meaning}
         there = {row["modality"] for row in self.view.rows if row["id"] in ids}
@@ -68,8 +70,9 @@ class Times:
     def _is_right(
         self, item: Found, clause: Clause, quotes: Sequence[str], claims: Sequence[Claim]
     ) -> bool:
-        if item.text in ("before", "after") and len(moments := self._moments(item, clause)) == 2:
-            return moments[0] < moments[1] if item.text == "before" else moments[0] > moments[1]
+        is_earlier, is_later = item.text in self.lexicon.earlier, item.text in self.lexicon.later
+        if (is_earlier or is_later) and len(moments := self._moments(item, clause)) == 2:
+            return moments[0] < moments[1] if is_earlier else moments[0] > moments[1]
         ids = {one for claim in claims for one in claim.evidence_ids}
         modalities = {row["modality"] for row in self.view.rows if row["id"] in ids}
         if self._is_one_of(item.text, self.lexicon.among_words) and "voice" in modalities:
@@ -125,7 +128,7 @@ class Times:
         """What was said first must be quoted as first, and what was said last as last."""
         places = [place for quote in quotes if (place := self.place_of(quote))]
         if not places:
-            return bool(self.view.words)
+            return bool(self.view.words) and not self._comes_too_late(clause)
         starts = [start for start, _ in places]
         if starts != sorted(starts, reverse=any(o.text == "after" for o in clause.of("order"))):
             return False
@@ -135,6 +138,15 @@ class Times:
         if len(places) > 1:
             return True
         return (not first or starts[0] == 0) and (not last or places[-1][1] == len(self._said))
+
+    def _comes_too_late(self, clause: Clause) -> bool:
+        """Whether what is noted at the very beginning, as a laugh, is said to come afterwards."""
+        notes = [
+            item.meaning.text for item in clause.of("needs") if item.meaning.text and not item.negated
+        ]
+        first = any(re.search(note, f'transcript (): "{self.view.said[:_NOTE]}') for note in notes)
+        late = self.lexicon.later | _said(self.lexicon.finish)
+        return first and any(item.text in late for item in clause.of("order"))
 
     @staticmethod
     def _is_one_of(text: str, sayings: Words) -> bool:
