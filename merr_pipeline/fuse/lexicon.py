@@ -21,7 +21,15 @@ from merr_pipeline.fuse.entries import (
     VoiceNames,
 )
 from merr_pipeline.fuse.linking import Clause, Found, read_clause
-from merr_pipeline.fuse.tagging import Pattern, PatternIndex, Tagger, forms, is_one_of, patterns_of, words_of
+from merr_pipeline.fuse.tagging import (
+    Pattern,
+    PatternIndex,
+    Tagger,
+    forms,
+    is_one_of,
+    patterns_of,
+    words_of,
+)
 from merr_pipeline.fuse.told import Thesaurus
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import load_template
@@ -155,7 +163,7 @@ class Lexicon(BaseModel):
     def read(self, text: str, more: PatternIndex) -> Clause:
         """One clause. ``more`` are patterns that the evidence adds; they come before our own."""
         tagger = Tagger((more, self.index), self.skipped, self.degree_words)
-        return read_clause(text, tagger.tags(text))
+        return read_clause(text, tagger.tags(text), self.glue_words)
 
     def adds_nothing(self, text: str) -> bool:
         """Whether a clause has only adverbs and glue, so that it belongs to the one before."""

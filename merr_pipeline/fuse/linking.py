@@ -16,12 +16,22 @@ from merr_pipeline.fuse.tagging import Tag
 NEAR = 1  # the same, for a quality that may as well be glue: "together"
 FARTHEST = 5  # telling tags between a quality and its thing
 REACH = 7  # tags between an adverb and what it is about
-DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion"}
+DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion", "relation", "cautious"}
 SPOKEN = {"words", "transcript", "said", "speaker"}
 NOT = "not "  # before a degree that is denied
 DEFINITE = {"the", "this", "that", "these", "those", "its"}
 PERCEIVED = {"seen", "shown", "there", "visible", "present", "found", "active", "detected", "to"}
-EXISTENCE = {"no", "without", "neither", "nor", "missing", "absent", "lacking", "unavailable", "found"}
+EXISTENCE = {
+    "no",
+    "without",
+    "neither",
+    "nor",
+    "missing",
+    "absent",
+    "lacking",
+    "unavailable",
+    "found",
+}
 ELLIPSES = {"not", "doesn't", "don't"}  # as last word: "but the voice does not"
 JOINING = {"and", "or", "nor", "both", "the", "a", "an", "of", "as well as", "than", "like"}
 STOPS = {"and", "but", "with", "while", "though", "because", "so", "then", "as", "only", "whereas"}
@@ -66,6 +76,11 @@ class Clause:
         return [item for item in self.found if item.kind in kinds]
 
     @property
+    def has_relation(self) -> bool:
+        """Whether it tells how something bears on an emotion."""
+        return self.has("relation") or self.has("cautious")
+
+    @property
     def is_of_speech(self) -> bool:
         """Whether it tells what was said."""
         return any(
@@ -77,14 +92,14 @@ class Clause:
         )
 
 
-def read_clause(text: str, tags: list[Tag]) -> Clause:
-    """Put the tags together."""
-    return Clause(text, tags, _Reading(tags).found())
+def read_clause(text: str, tags: list[Tag], glue: frozenset[str]) -> Clause:
+    """Put the tags together. ``glue`` are words that claim nothing by themselves."""
+    return Clause(text, tags, _Reading(tags, glue).found())
 
 
 class _Reading:
-    def __init__(self, tags: list[Tag]) -> None:
-        self._tags = tags
+    def __init__(self, tags: list[Tag], glue: frozenset[str]) -> None:
+        self._tags, self._glue = tags, glue
         self._used: set[int] = set()  # tags that are part of something found
         self._claims: list[Found] = []
 
@@ -128,7 +143,9 @@ class _Reading:
             for thing in tag.readings.get("thing", ()) if other != place else ():
                 needs = thing.needs(qualities)
                 cost = -1.0 if other == right_behind else self._distance(place, other)
-                if needs is not None and cost <= (NEAR if "glue" in self._tags[place] else FARTHEST):
+                if needs is not None and cost <= (
+                    NEAR if "glue" in self._tags[place] else FARTHEST
+                ):
                     options.append((cost, abs(place - other), other, needs))
         if not options:
             return None
@@ -152,15 +169,15 @@ class _Reading:
         low, high = sorted((one, other))
         between = [tag for tag in self._tags[low + 1 : high] if self._tells(tag)]
         parts = abs(self._tags[one].part - self._tags[other].part)
-        return len(between) + 2 * parts + (0.5 if other > one else 0)
+        return len(between) + parts + (0.5 if other > one else 0)
 
     def _tells(self, tag: Tag) -> bool:
         is_thing = any(thing.does for thing in tag.readings.get("thing", ()))
-        return is_thing or not ({"glue", "quality", "degree"} & set(tag.readings))
+        return is_thing or not ({"glue", "quality", "degree", "not"} & set(tag.readings))
 
     def _is_rather_a_degree(self, place: int, thing: int) -> bool:
         """``a wide smile`` beside eyes: the nearer of the two has it."""
-        if "degree" not in self._tags[place]:
+        if "degree" not in self._tags[place] or self._right_behind(place) == thing:
             return False
         behind = self._tags[place + 1] if place + 1 < len(self._tags) else None
         if behind is not None and (_is_act(behind) or {"quality", "degree"} & set(behind.readings)):
@@ -277,10 +294,24 @@ class _Reading:
             return ("actions" if thing.actions else "thing"), thing
         if "number" in tag and "glue" in tag:
             return "glue", None
+        if self._is_ordinal(place):
+            return "glue", None
         for kind in FIRST_OF[10:]:
             if kind in tag:
                 return kind, tag.readings[kind]
-        return "unknown", None
+        is_plain = "quality" in tag and all(word in self._glue for word in tag.text.split())
+        return ("glue" if is_plain else "unknown"), None
+
+    def _is_ordinal(self, place: int) -> bool:
+        """``the first thing`` is no order in time; beside a quotation it may be one."""
+        tags = self._tags
+        quoted = any("quotationmark" in tag.text for tag in tags)
+        return (
+            tags[place].text == "first"
+            and place > 0
+            and tags[place - 1].text == "the"
+            and not quoted
+        )
 
     def _claims_nearby(self, tag: Tag) -> bool:
         """Whether there is something that the adverb could be about."""
@@ -361,7 +392,7 @@ class _Reading:
         if telling := [claim for claim in behind if claim.kind != "thing"]:
             return telling
         before = [c for c in claims if c.anchor < item.start and c.part == item.part]
-        before = [c for c in before if c.kind != "emotion"][-1:]
+        before = [c for c in before if c.kind not in ("emotion", "relation", "cautious")][-1:]
         if before and before[0].kind == "thing" and not self._is_missing(item, before[0]):
             return []
         return [] if before and before[0].definite and not self._perceives(item) else before
@@ -372,7 +403,8 @@ class _Reading:
             return False
         between = [t for t in self._tags if item.end <= t.start < claim.start]
         beside = all(t.text in JOINING or "thing" in t or "not" in t for t in between)
-        return beside and not EXISTENCE.isdisjoint(item.text.split()) and not self._relates
+        neither = self._relates and not {"neither", "nor"}.isdisjoint(item.text.split())
+        return beside and not EXISTENCE.isdisjoint(item.text.split()) and not neither
 
     @property
     def _relates(self) -> bool:
@@ -381,7 +413,9 @@ class _Reading:
 
     def _is_of_something_spoken_of(self, item: Found) -> bool:
         """``the smile does not fade``: no more is claimed than that it is there."""
-        return any(c.definite and c.anchor < item.start and c.part == item.part for c in self._claims)
+        return any(
+            c.definite and c.anchor < item.start and c.part == item.part for c in self._claims
+        )
 
     def _perceives(self, item: Found) -> bool:
         """``the smile is not seen`` denies it; ``the smile does not fade`` does not."""

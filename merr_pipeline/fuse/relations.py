@@ -14,6 +14,8 @@ from merr_pipeline.fuse.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 Proven = tuple[Found, Claim | None]
+_LOOSE = ("more than", "less than")  # may be about anything
+_NEAR = 4  # words behind them
 NOT_BESIDE = "it is not of what is named beside it"
 
 
@@ -79,19 +81,22 @@ class Relations:
         """That what stands before is stronger, or weaker, than what stands behind, or than all."""
         for item in clause.of("comparison"):
             before = [self._strength(one) for one, _ in proven if one.anchor < item.start]
-            behind = [self._strength(one) for one, _ in proven if one.anchor >= item.end]
+            near = item.end + (_NEAR if item.text in _LOOSE else len(clause.text))
+            behind = [self._strength(one) for one, _ in proven if item.end <= one.start < near]
             left = [one for one in before if one is not None][-1:]
             right = [one for one in behind if one is not None][:1]
             if item.meaning in ("most", "least"):
                 left, right = left or right, self._strengths()
-            if item.text == "more than" and not (left and right) and not clause.of("thing"):
-                continue  # "more than a second"
+            if item.text in _LOOSE and not right:
+                continue  # "more than a second", "less well than joy"
             yield Claim(item.text, "comparison", why=_wrong_comparison(item.meaning, left, right))
 
     def _strengths(self) -> list[float]:
         """The strongest first; none where there is no intensity."""
         units = self.view.units.values()
-        return sorted((row["value"] for row in units if row["scale"] == "intensity_0_5"), reverse=True)
+        return sorted(
+            (row["value"] for row in units if row["scale"] == "intensity_0_5"), reverse=True
+        )
 
     def _strength(self, item: Found) -> float | None:
         """Only intensities can be compared."""
@@ -108,20 +113,40 @@ class Relations:
         return clause.has("cautious") or hedged
 
     def relation(
-        self, clause: Clause, proven: Sequence[Proven], all_proven: Sequence[Proven], *, hedged: bool
+        self,
+        clause: Clause,
+        proven: Sequence[Proven],
+        all_proven: Sequence[Proven],
+        *,
+        hedged: bool,
     ) -> Iterator[Claim]:
         """That every clue named beside an emotion bears on it in the way the clause says.
 
         What is said with caution, and names no clue, is about all that the text names.
         """
-        ways: set[Way] = {item.meaning for item in clause.of("relation", "cautious")}
+        denied = [item for item in clause.of("relation", "cautious") if item.negated]
+        ways: set[Way] = {
+            item.meaning for item in clause.of("relation", "cautious") if not item.negated
+        }
         emotions = emotions_meant(clause)
         if not clause.has("emotion") or (not ways and not hedged) or clause.has("hypothetical"):
             return
         if not ways and emotions == {self.label}:
             return
+        named = [item for item in clause.of("emotion") if item.negated]
+        if (
+            clause.has_relation
+            and len(named) == len(clause.of("emotion"))
+            and not self._clues(proven)[0]
+        ):
+            yield Claim(
+                clause.text, "relation", why=self._fault_of_denial({i.meaning for i in named})
+            )
+            return
+        if denied and not ways:
+            ways = {"against" if item.meaning == "for" else "for" for item in denied}
         ways = ways or {"for"}
-        if all(item.negated for item in clause.of("emotion")):
+        if not denied and all(item.negated for item in clause.of("emotion")):
             ways = {"against" if way == "for" else "for" for way in ways}
         cautious = self.is_cautious(clause, hedged=hedged)
         if len(emotions) > 1 and cautious and ways == {"for"}:
@@ -224,6 +249,14 @@ class Relations:
         if not agreeing and not self._is_vague(emotion):
             return f"no clue is named that goes with {emotion}"
         return ""
+
+    def _fault_of_denial(self, emotions: set[str]) -> str:
+        """``nothing speaks for anger``: no facial action does."""
+        for emotion in sorted(emotions):
+            for row in self.view.units.values():
+                if self.bearings.goes_with(row, emotion):
+                    return f"{row['text']} goes with {emotion}"
+        return "" if self.view.measures_faces else "no face was measured"
 
     def _fault_of_several(self, proven: Sequence[Proven], emotions: set[str]) -> str:
         """Each clue goes with one of the emotions, and each emotion with a clue."""

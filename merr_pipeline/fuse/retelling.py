@@ -15,7 +15,18 @@ from merr_pipeline.fuse.told import Sentence, sentences_of
 from merr_pipeline.fuse.view import EvidenceView
 
 Proven = tuple[Found, Claim | None]
-OF_SCENE = {"unknown", "number", "content", "needs", "face", "emotion", "forbidden", "not", "count", "thing"}
+OF_SCENE = {
+    "unknown",
+    "number",
+    "content",
+    "needs",
+    "face",
+    "emotion",
+    "forbidden",
+    "not",
+    "count",
+    "thing",
+}
 OF_SPEECH = OF_SCENE - {"face"}
 _SHORT = 3  # letters; shorter words are in any sentence
 NEVER_TOLD = ("gender",)  # "his coat" may be quoted; "his voice" is the text's own claim

@@ -42,7 +42,7 @@ class Statements:
         if statement.signs == "measured":
             return self._wrong_measured(clause)
         if statement.strongest:
-            return self._wrong_strength(statement)
+            return self._wrong_strength(statement, clause)
         if statement.reliability:
             return self._wrong_reliability(statement.reliability, clause)
         if statement.words == "before_the_peak":
@@ -67,10 +67,11 @@ class Statements:
                 return f"{code} was not measured"
         return "" if self.view.measures_faces else "nothing was measured"
 
-    def _wrong_strength(self, statement: Statement) -> str:
+    def _wrong_strength(self, statement: Statement, clause: Clause) -> str:
         """No intensity is above; of other scales no strength is known unless nothing is active."""
-        span = statement.strongest
-        for unit in self.view.units.values():
+        span, units = statement.strongest, self.view.units
+        named = [units[code] for code in self._codes(clause) if code in units]
+        for unit in named or units.values():
             if span and not (unit["scale"] == "intensity_0_5" and unit["value"] < span.below):
                 return f"not so weak: {unit['text']}"
         return "" if self.view.measures_faces else "nothing was measured"

@@ -49,7 +49,9 @@ def patterns_of(text: str, kind: str, meaning: Any) -> Iterator[Pattern]:
     if group := _GROUP.search(text):
         choices = group[1].split("|") + ([""] if group[2] else [])
         for choice in choices:
-            yield from patterns_of(text[: group.start()] + choice + text[group.end() :], kind, meaning)
+            yield from patterns_of(
+                text[: group.start()] + choice + text[group.end() :], kind, meaning
+            )
         return
     places = text.split()
     for number, place in enumerate(places):
@@ -180,7 +182,9 @@ class Tagger:
             if found is not None and (not readings or found[0] > end):
                 end, readings, degree = found
         if "fact" in readings:  # a thing that the evidence's own words name may be more than that
-            things = (self._farthest(self.indexes[-1], tokens, place) for place in range(start, end))
+            things = (
+                self._farthest(self.indexes[-1], tokens, place) for place in range(start, end)
+            )
             inside = [one for one in things if one and "thing" in one[1] and one[0] <= end]
             readings |= {"thing": one[1]["thing"] for one in inside}
         said = " ".join(token.word for token in tokens[start:end])

@@ -18,6 +18,7 @@ from merr_pipeline.fuse.tagging import Tag, patterns_of, words_of
 from merr_pipeline.fuse.view import EvidenceView
 
 _NOTE = 30  # letters: a note at the beginning of a transcript
+_NOTED = r"[(\["  # in an expression that looks for a note: "(laughs)"
 NO_ORDER = "an order in time that is in no evidence"
 
 
@@ -142,7 +143,9 @@ class Times:
     def _comes_too_late(self, clause: Clause) -> bool:
         """Whether what is noted at the very beginning, as a laugh, is said to come afterwards."""
         notes = [
-            item.meaning.text for item in clause.of("needs") if item.meaning.text and not item.negated
+            item.meaning.text
+            for item in clause.of("needs")
+            if _NOTED in (item.meaning.text or "") and not item.negated
         ]
         first = any(re.search(note, f'transcript (): "{self.view.said[:_NOTE]}') for note in notes)
         late = self.lexicon.later | _said(self.lexicon.finish)
@@ -158,4 +161,6 @@ def _said(sayings: Words) -> frozenset[str]:
     """All ways of saying these, with and without "the"."""
     patterns = (one for saying in sayings for one in patterns_of(saying, "order", None))
     said = {" ".join(words) for one in patterns for words in product(*one.words)}
-    return frozenset(said | {re.sub(r"^(at|in|towards|toward|by|from|to) ", r"\1 the ", one) for one in said})
+    return frozenset(
+        said | {re.sub(r"^(at|in|towards|toward|by|from|to) ", r"\1 the ", one) for one in said}
+    )
