@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from merr_pipeline.emotion.rules import Rules
 from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings
 from merr_pipeline.fuse.claims import Claim, Grounding
+from merr_pipeline.fuse.clause import Clause, Found
 from merr_pipeline.fuse.lexicon import Lexicon
-from merr_pipeline.fuse.linking import Clause, Found
 from merr_pipeline.fuse.proof import Prover
 from merr_pipeline.fuse.quotations import (
     QUOTATION,
@@ -29,6 +29,7 @@ from merr_pipeline.fuse.quotations import (
     is_given_label,
     sentences_of,
 )
+from merr_pipeline.fuse.references import References
 from merr_pipeline.fuse.relations import Relations, emotions_meant
 from merr_pipeline.fuse.retelling import Proven, Retelling
 from merr_pipeline.fuse.statements import Statements
@@ -64,6 +65,7 @@ class _Check:
         self._prover = Prover(view, rules.table, lexicon.degrees)
         self._statements = Statements(view, rules, label)
         self._relations = Relations(view, self._bearings, lexicon, label)
+        self._references = References(view)
         self._retelling = Retelling(view, lexicon)
         self._times = Times(view, lexicon)
         self._named: list[str] = []  # Action Units
@@ -133,7 +135,7 @@ class _Check:
         clauses = [self._lexicon.read(text, self._patterns) for text in self._pieces(sentence)]
         hedged = any(map(self._is_hedged, clauses))
         claims: list[Claim] = []
-        related: list[tuple[Clause, Sequence[Proven]]] = []
+        related: list[tuple[Clause, list[Proven]]] = []
         for clause in clauses:
             quotes = [next(quoted, "") for _ in range(clause.text.count("quotationmark"))]
             if clause.has("ignorance"):
@@ -171,8 +173,8 @@ class _Check:
         claims = [claim for _, claim in proven if claim is not None]
         claims += self._times.wrong(clause, quotes, claims)
         claims += self._certain(clause, claims)
-        claims += self._relations.comparisons(clause, proven)
-        claims += self._relations.references(clause, proven, self._signs_before())
+        claims += self._references.comparisons(clause, proven)
+        claims += self._references.references(clause, proven, self._signs_before())
         self._remember(clause)
         return claims
 

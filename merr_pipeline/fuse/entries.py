@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from merr_pipeline.emotion.facs import Code
 
-
 MOVED = "moved"  # the quality of a part of the face that does anything at all
 
 
@@ -92,6 +91,22 @@ class Needs(_Entry):
     def codes(self) -> tuple[Code, ...]:
         """All Action Units that it is about."""
         return self.any + self.all + self.none
+
+
+class Grammar(_Entry):
+    """Small words that hold a clause together; the file says what each is for."""
+
+    joining: frozenset[str]
+    coordinating: frozenset[str]
+    definite: frozenset[str]
+    ordinals: frozenset[str]
+    stops: frozenset[str]
+    existence: frozenset[str]
+    neither: frozenset[str]
+    ellipses: frozenset[str]
+    perceived: frozenset[str]
+    spoken: frozenset[str]
+    glue: frozenset[str] = frozenset()  # single words, in all their forms
 
 
 class Quality(_Entry):

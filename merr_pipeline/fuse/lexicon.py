@@ -10,9 +10,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from merr_pipeline.emotion.facs import ActionUnitTable
+from merr_pipeline.fuse.clause import Clause, Found
+from merr_pipeline.fuse.clause_reading import read_clause
 from merr_pipeline.fuse.entries import (
     ConclusionSaying,
     Degrees,
+    Grammar,
     Grouped,
     Quality,
     Speech,
@@ -20,7 +23,6 @@ from merr_pipeline.fuse.entries import (
     Thing,
     VoiceNames,
 )
-from merr_pipeline.fuse.linking import Clause, Found, read_clause
 from merr_pipeline.fuse.tagging import (
     Pattern,
     PatternIndex,
@@ -46,6 +48,7 @@ class Lexicon(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     skipped: frozenset[str]
+    grammar: Grammar
     degrees: Degrees
     hedges: Words
     qualities: dict[str, Quality]
@@ -138,6 +141,10 @@ class Lexicon(BaseModel):
         return frozenset(form for one in self.glue if " " not in one for form in forms(one))
 
     @cached_property
+    def _full_grammar(self) -> Grammar:
+        return self.grammar.model_copy(update={"glue": self.glue_words})
+
+    @cached_property
     def thesaurus(self) -> Thesaurus:
         """Word forms and synonyms."""
         return Thesaurus(self.synonyms, self.irregular)
@@ -163,7 +170,7 @@ class Lexicon(BaseModel):
     def read(self, text: str, more: PatternIndex) -> Clause:
         """One clause. ``more`` are patterns that the evidence adds; they come before our own."""
         tagger = Tagger((more, self.index), self.skipped, self.degree_words)
-        return read_clause(text, tagger.tags(text), self.glue_words)
+        return read_clause(text, tagger.tags(text), self._full_grammar)
 
     def adds_nothing(self, text: str) -> bool:
         """Whether a clause has only adverbs and glue, so that it belongs to the one before."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.fuse.bearing import DOUBTFUL
 from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.clause import Found
 from merr_pipeline.fuse.entries import DegreeRange, Needs, Thing
-from merr_pipeline.fuse.linking import NOT, Found
+from merr_pipeline.fuse.modifying import NOT
 from merr_pipeline.fuse.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.clause import Clause, Found
 from merr_pipeline.fuse.lexicon import Lexicon
-from merr_pipeline.fuse.linking import Clause, Found
 from merr_pipeline.fuse.tagging import words_of
 from merr_pipeline.fuse.told import Sentence, sentences_of
 from merr_pipeline.fuse.view import EvidenceView

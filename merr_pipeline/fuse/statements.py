@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from merr_pipeline.emotion.rules import Rules
 from merr_pipeline.fuse.bearing import DOUBTFUL
 from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.clause import Clause, Found
 from merr_pipeline.fuse.entries import Statement
-from merr_pipeline.fuse.linking import Clause, Found
 from merr_pipeline.fuse.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 

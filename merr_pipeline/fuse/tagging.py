@@ -186,7 +186,7 @@ class Tagger:
                 self._farthest(self.indexes[-1], tokens, place) for place in range(start, end)
             )
             inside = [one for one in things if one and "thing" in one[1] and one[0] <= end]
-            readings |= {"thing": one[1]["thing"] for one in inside}
+            readings["thing"] = tuple(thing for one in inside for thing in one[1]["thing"])
         said = " ".join(token.word for token in tokens[start:end])
         return Tag(start, end, tokens[start].part, said, readings, degree)
 

@@ -12,8 +12,8 @@ from functools import cache, cached_property
 from itertools import product
 
 from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.clause import Clause, Found
 from merr_pipeline.fuse.lexicon import Lexicon, Words
-from merr_pipeline.fuse.linking import Clause, Found
 from merr_pipeline.fuse.tagging import Tag, patterns_of, words_of
 from merr_pipeline.fuse.view import EvidenceView
 
@@ -87,7 +87,7 @@ class Times:
         return clause.is_of_speech and self._quotes_agree(clause, quotes)
 
     def _is_retold(self, text: str) -> bool:
-        """Another word for the order that a described scene has: "in the end", "towards the end"."""
+        """Another word for the order that a described scene has: "in the end" of its last part."""
         seen = f" {' '.join(words_of(self.view.seen))} "
         return any(
             self._is_one_of(text, sayings) and any(f" {other} " in seen for other in _said(sayings))

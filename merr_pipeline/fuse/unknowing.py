@@ -7,8 +7,8 @@ that cannot be read is no claim; but something that was measured is a false one.
 from __future__ import annotations
 
 from merr_pipeline.fuse.claims import Claim
+from merr_pipeline.fuse.clause import Clause, Found
 from merr_pipeline.fuse.entries import Needs, Thing
-from merr_pipeline.fuse.linking import Clause, Found
 from merr_pipeline.fuse.proof import Prover
 
 _ANYTHING = (
