@@ -257,13 +257,10 @@ class _Check:
     def _speech(self, item: Found, quotes: Sequence[str]) -> Claim | None:
         """Something was said, and in a way that the transcript must show."""
         view, needs = self._view, item.meaning.needs
-        if view.words is None:
-            is_there = needs is None and view.has("voice")
-            return (
-                None if is_there else Claim(item.text, "words", why="no words are in the evidence")
-            )
         if needs is None:
             return None
+        if view.words is None:
+            return Claim(item.text, "words", why="no words are in the evidence")
         repeated = item.meaning.repeats and any(map(self._times.is_repeated, quotes))
         found = repeated or re.search(needs, f'"{view.said}"')
         wrong = "" if found else "nothing that was said is so"

@@ -70,7 +70,8 @@ class References:
             right = [one for one in behind if one is not None][:1]
             if item.meaning in ("most", "least"):
                 left, right = left or right, self._strengths()
-            if item.text in _LOOSE and not right:
+            named = [one for one, _ in proven if item.end <= one.start < near]
+            if item.text in _LOOSE and not any(one.kind in ("face", "thing") for one in named):
                 continue  # "more than a second", "less well than joy"
             yield Claim(item.text, "comparison", why=_wrong_comparison(item.meaning, left, right))
 

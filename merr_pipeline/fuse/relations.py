@@ -175,6 +175,8 @@ class Relations:
         agreeing = [text for text, goes in does.items() if goes is wanted]
         if contrary and not (whole and len(agreeing) > len(contrary)):
             return f"{contrary[0]} {'does not go' if wanted else 'goes'} with {emotion}"
+        if not agreeing and not wanted:
+            return self._fault_of_denial({emotion})
         if not agreeing and not self._is_vague(emotion):
             return f"no clue is named that goes with {emotion}"
         return ""

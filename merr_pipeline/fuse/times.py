@@ -115,7 +115,7 @@ class Times:
     def _time_of_tags(self, tags: Sequence[Tag]) -> float | None:
         """When the words begin, or when the face is at its most expressive."""
         for tag in tags:
-            if any(thing.modality == "words" for thing in tag.readings.get("thing", ())):
+            if any(thing.speech for thing in tag.readings.get("thing", ())):
                 return self.view.words["time_s"] if self.view.words else None
             needs = tag.readings["statement"].needs if "statement" in tag else None
             if needs and "expressive" in needs:
