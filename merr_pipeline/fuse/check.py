@@ -238,7 +238,9 @@ class _Check:
         """The label may be named; another emotion only as what a clue may bear on."""
         if item.meaning == self._label and not item.negated:
             return Claim(item.text, "emotion")
-        if clause.has("hypothetical") or (item.negated and clause.has_relation):
+        if clause.has("hypothetical"):
+            return Claim(item.text, "emotion")
+        if item.negated and clause.has_relation:
             return None
         if self._relations.is_cautious(clause, hedged=hedged) and not clause.has("certain"):
             return None

@@ -85,7 +85,11 @@ class Linker:
         if "degree" not in self._tags[place] or self.right_behind(place) == thing:
             return False
         behind = self._tags[place + 1] if place + 1 < len(self._tags) else None
-        if behind is not None and (is_act(behind) or {"quality", "degree"} & set(behind.readings)):
+        if (
+            behind is not None
+            and "glue" not in behind
+            and (is_act(behind) or {"quality", "degree"} & set(behind.readings))
+        ):
             return True
         acts = [self._distance(place, other) for other, tag in enumerate(self._tags) if is_act(tag)]
         return min(acts, default=FARTHEST) < self._distance(place, thing)

@@ -18,6 +18,7 @@ from merr_pipeline.fuse.modifying import NOT
 from merr_pipeline.fuse.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
+FEW = 2  # of more units that one part of the face has, it is enough that some are measured
 NOWHERE = "in no evidence"
 
 
@@ -69,7 +70,7 @@ class Prover:
             wrong = "" if fits else f"it is there, not absent: {shown[0]['text']}"
             return Claim(item.text, "face", tuple(unit["id"] for unit in shown), wrong)
         unseen = [code for code in codes if not self.view.is_measured(code, self.table)]
-        if unseen or not codes:
+        if len(unseen) == len(codes) or (unseen and len(codes) <= FEW):
             return Claim(item.text, "face", why=f"{', '.join(unseen)} was not measured")
         return Claim(item.text, "face", self._proof_of_absence())
 

@@ -58,10 +58,6 @@ class Relations:
             item.meaning for item in clause.of("relation", "cautious") if not item.negated
         }
         emotions = emotions_meant(clause)
-        if not clause.has("emotion") or (not ways and not hedged) or clause.has("hypothetical"):
-            return
-        if not ways and emotions == {self.label}:
-            return
         named = [item for item in clause.of("emotion") if item.negated]
         if (
             clause.has_relation
@@ -71,6 +67,10 @@ class Relations:
             yield Claim(
                 clause.text, "relation", why=self._fault_of_denial({i.meaning for i in named})
             )
+            return
+        if not clause.has("emotion") or (not ways and not hedged) or clause.has("hypothetical"):
+            return
+        if not ways and emotions == {self.label}:
             return
         if denied and not ways:
             ways = {"against" if item.meaning == "for" else "for" for item in denied}

@@ -33,6 +33,12 @@ class Times:
     def _said(self) -> str:
         return f" {' '.join(words_of(self.view.said))} "
 
+    @cached_property
+    def _begin(self) -> int:
+        """Where the words begin, behind a note such as "(laughs)"."""
+        note = re.match(r"(?:\s*[(\[][^)\]]*[)\]])*", self.view.said)
+        return len("".join(f" {word}" for word in words_of(note[0] if note else "")))
+
     def place_of(self, quotation: str) -> tuple[int, int] | None:
         """Where these words begin and end in what was said; None if they do not agree."""
         words = " ".join(words_of(quotation))
@@ -138,7 +144,9 @@ class Times:
         last = any(self._is_one_of(text, self.lexicon.finish) for text in texts)
         if len(places) > 1:
             return True
-        return (not first or starts[0] == 0) and (not last or places[-1][1] == len(self._said))
+        return (not first or starts[0] <= self._begin) and (
+            not last or places[-1][1] == len(self._said)
+        )
 
     def _comes_too_late(self, clause: Clause) -> bool:
         """Whether what is noted at the very beginning, as a laugh, is said to come afterwards."""
