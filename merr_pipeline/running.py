@@ -93,6 +93,7 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     _print_clips("failed", summary.failures, console, runs)
     _print_clips("left out", summary.left_out, console, runs, style="yellow")
     _print_clips("unfinished", summary.unfinished, console, runs)
+    _print_models(summary, console)
     splits = ", ".join(f"{name} {n}" for name, n in summary.splits.items())
     copies = f", {summary.copies} copies of these" if summary.copies else ""
     console.print(
@@ -104,6 +105,20 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     if summary.unfinished_clips:
         console.print(f"{summary.unfinished_clips} clips are unfinished; run it again to go on")
     console.print(f"dataset: {request.out / 'dataset'}", highlight=False, markup=False)
+
+
+def _print_models(summary: Summary, console: Console) -> None:
+    """What models were asked, and what it cost."""
+    for note in summary.notes:
+        console.print(f"note: {_on_one_line(note)}", style="yellow", highlight=False, markup=False)
+    for use in summary.models:
+        cost = "unknown cost" if use.cost_usd is None else f"${use.cost_usd:.4f}"
+        console.print(
+            f"{use.stage} asked {use.model}: {use.requests} requests, {use.from_cache} answers "
+            f"from the cache, {use.prompt_tokens} + {use.completion_tokens} tokens, {cost}",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _print_clips(
