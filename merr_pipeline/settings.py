@@ -15,7 +15,7 @@ import os
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 import yaml
@@ -529,6 +529,18 @@ class Settings(Section):
     llm: LlmSettings = LlmSettings()
     dataset: DatasetSettings = DatasetSettings()
     engine: EngineSettings = EngineSettings()
+
+    def asking(self) -> dict[Role, list[str]]:
+        """The models that stages ask, and which stages."""
+        asked: dict[Role, list[str]] = {}
+        for stage, by, role in (
+            ("tone", self.tone.by, "audio"),
+            ("scene", self.scene.by, "vision"),
+            ("fine", self.fine.by, "text"),
+        ):
+            if by == "model":
+                asked.setdefault(cast(Role, role), []).append(stage)
+        return asked
 
 
 def with_places(settings: Settings, out: Path) -> Settings:

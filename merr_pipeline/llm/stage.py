@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from merr_pipeline.llm.questions import Answer, Question
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.settings import Role
@@ -27,6 +29,8 @@ class Asks(Protocol):
 class CallStage(Stage):
     """A stage whose rows come from models. ``roles`` are the models that it asks."""
 
+    name: str
+    schema: pa.Schema
     roles: tuple[Role, ...] = ()
     at_once = 1_000_000  # a batch waits together; limits are the door's
 
