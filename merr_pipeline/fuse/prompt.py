@@ -76,8 +76,8 @@ class Prompter:
             }
             self._second = _render(prompt.second, **common, told=False, sentences=())
             self._user = _JINJA.from_string(prompt.user)
-            self._evidence_and(None, "[]")
-        except TemplateError as error:
+            self._try_user()
+        except (TemplateError, ValueError) as error:
             raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
 
     def reasoning(self, items: Sequence[Item], seed: str, given: str | None) -> tuple[Message, ...]:
@@ -91,6 +91,13 @@ class Prompter:
     def second_opinion(self, items: Sequence[Item], seed: str) -> tuple[Message, ...]:
         """Asks for a label alone; never told one."""
         return system(self._second), user(self._evidence_and(None, self._listed(items, seed)))
+
+    def _try_user(self) -> None:
+        """So that what is wrong with it is told at the start, and not clip by clip."""
+        for given in (None, "a label"):
+            shown = self._evidence_and(given, "[the evidence]").count("[the evidence]")
+            if shown != 1:
+                raise ValueError(f"user shows the evidence {shown} times; once is wanted")
 
     def _evidence_and(self, given: str | None, evidence: str) -> str:
         shown = None if given is None else as_data(given)
