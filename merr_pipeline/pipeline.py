@@ -64,8 +64,16 @@ def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
         ToneStage(settings),
         SceneStage(settings),
         LabelStage(settings),
-        FineStage(settings),
+        _fine_stage(settings),
     )
+
+
+def _fine_stage(settings: Settings) -> BatchStage:
+    if settings.fine.by == "model":
+        from merr_pipeline.fuse.reasoning import FineModelStage  # only where a model is asked
+
+        return FineModelStage(settings)
+    return FineStage(settings)
 
 
 @dataclass

@@ -97,7 +97,7 @@ class Reason(StrEnum):
     MODEL_REFUSED = "model_refused"  # the model, or a filter in front of it, will not answer
     ANSWER_EMPTY = "answer_empty"  # it answered nothing
     ANSWER_CUT = "answer_cut"  # the answer is longer than max_tokens
-    ANSWER_INVALID = "answer_invalid"  # no JSON of the wanted shape, asked for a second time too
+    ANSWER_INVALID = "answer_invalid"  # not of the wanted shape, asked for a second time too
     # the run
     UPSTREAM = "upstream"  # a stage that this one needs has no usable row
     WORKER_CRASHED = "worker_crashed"  # the process that worked on this clip died twice
@@ -200,6 +200,7 @@ EVIDENCE = _struct(
     reliability=_text,
 )
 CUE = _struct(evidence_id=_text, reading=_text)
+VOTE = _struct(label=_text, count=_int)
 CANDIDATE = _struct(label=_text, score=_float, source=_text)
 
 ROW_HEAD: tuple[pa.Field, ...] = (
@@ -432,10 +433,16 @@ FINE = _stage(
     cues=pa.list_(CUE),
     conflicts=pa.list_(_text),
     fine_caption=_text,
-    text_source=_text,  # composer | text_model
+    text_source=_text,  # composer | llm_blind | llm_told
     grounding=_float,  # share of claims that point to evidence, 0..1
-    llm_label=_text,
-    llm_agrees=_bool,
+    llm_label=_text,  # of the label space; what a model concludes from the evidence
+    llm_confidence=_float,  # as it says, 0..1
+    llm_agrees=_bool,  # with the label of the clip; null where there is none
+    llm_votes=pa.list_(VOTE),  # most first; null where one answer was asked for
+    second_label=_text,  # what the second model concludes from the same evidence
+    second_agrees=_bool,  # with llm_label
+    open_labels=pa.list_(_text),  # the model's own words, best first
+    rejected_text=_text,  # what a model wrote and the check refused; no other stage may read it
     flags=pa.list_(_text),
 )
 

@@ -338,6 +338,21 @@ class FineSettings(Section):
         "against the evidence.",
     )
     max_words: int = Field(120, ge=20, le=180, description="The reference trainer cuts at 200.")
+    told: bool = Field(
+        False,
+        description="Tell the model the clip's label, as MERR's authors did; else it concludes "
+        "blind, and whether it agrees is recorded.",
+    )
+    samples: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="Answers asked of llm.text for each clip, by other seeds; the label of most "
+        "counts. More than one need an llm.text.temperature over 0.",
+    )
+    second: bool = Field(
+        False, description="Also ask llm.second which label the evidence points to."
+    )
 
 
 class ModelSettings(Section):

@@ -17,6 +17,8 @@ def clip_row(**changes: object) -> dict:
         "label_space": "merr9",
         "coarse_caption": "The voice: fast.",
         "fine_caption": "In the video, the person shows raised cheeks.",
+        "text_source": "composer",
+        "llm_label": None,
         "transcript": "Hello.",
         "media_path": "a/clip_1.mp4",
         "sha256": "0" * 64,

@@ -25,6 +25,7 @@ from merr_pipeline.schema import (
     SPAN,
     TURN,
     VOICE,
+    VOTE,
 )
 
 PICTURES = ("peak_frame", "face_crop")
@@ -147,11 +148,16 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "visual_expression": _text,
     "coarse_caption": _text,
     "fine_caption": _text,
+    "text_source": _text,  # composer | llm_blind | llm_told
     "evidence": pa.list_(EVIDENCE),
     "cues": pa.list_(CUE),
     "conflicts": pa.list_(_text),
     "llm_label": _text,
+    "llm_confidence": _float,
     "llm_agrees": _bool,
+    "llm_votes": pa.list_(VOTE),
+    "second_label": _text,
+    "second_agrees": _bool,
     # quality
     "flags": pa.list_(_text),
     "quality": QUALITY,

@@ -1,8 +1,8 @@
 """The evidence list of a clip: everything that a text about it may point to, numbered E1, E2, ...
 
 It is made from the rows of the stages alone: active Action Units at the peak, a notable head pose,
-how far the moment stands out, the voice in words, the quotation, what is to be seen, and last what
-is missing and why. What is not in the list, no text may claim.
+how far the moment stands out, the voice in words, the quotation, who speaks when, what is to be
+seen, and last what is missing and why. What is not in the list, no text may claim.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class Kind(StrEnum):
     VOICE = "voice"  # key: the feature, e.g. "tempo"; word: e.g. "fast"
     AROUSAL = "arousal"  # word: e.g. "very high"
     WORDS = "words"  # word: the quotation
+    ORIGINAL = "original"  # what was said, where the quotation is a translation
+    TURNS = "turns"  # who speaks when, where the words name several
     SCENE = "scene"  # key: the fact, e.g. "light"; word: e.g. "dim"
-    MISSING = "missing"  # key: the stage, "unseen_units" or "turned_face"
+    MISSING = "missing"  # key: the stage, "unseen_units", "turned_face" or "caution"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Item:
 
 
 Rows = Mapping[str, Row]
+
+MOST_TURNS = 8  # told of one clip
 
 
 def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
@@ -213,6 +217,35 @@ def _words_items(rows: Rows) -> Iterator[Item]:
         quotation,
         time_s=min(starts, default=None),
     )
+    if original := plain_quotation(row.get("original_transcript") or ""):
+        origin = ", ".join(filter(None, (row["original_source"], row["spoken_language"])))
+        text = f'original words ({origin}): "{original}"'
+        yield Item(Kind.ORIGINAL, "words", "original", text, original)
+    if len(speakers) > 1:
+        yield _turns(row)
+
+
+def _turns(row: Row) -> Item:
+    """Who speaks when. Their names stay out: they would tell who somebody is, and of what gender.
+
+    Several are letters in the order of speaking; a turn of nobody known is ``somebody``'s.
+    """
+    names = dict.fromkeys(turn["speaker"] for turn in row["turns"] if turn["speaker"])
+    letters = {name: f"speaker {_letter(place)}" for place, name in enumerate(names)}
+    told = [
+        f"{letters.get(turn['speaker'], 'somebody')} {turn['start_s']:.2f} to {turn['end_s']:.2f} s"
+        for turn in row["turns"][:MOST_TURNS]
+    ]
+    if (more := len(row["turns"]) - MOST_TURNS) > 0:
+        told.append(f"and {more} more")
+    if "overlapping_turns" in (row.get("flags") or []):
+        told.append("two of them at once")
+    first_s = row["turns"][0]["start_s"]
+    return Item(Kind.TURNS, "words", "turns", f"turns: {', '.join(told)}", time_s=first_s)
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
 def plain_quotation(text: str) -> str:
@@ -258,6 +291,9 @@ def _missing_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item
             reason = rows[stage]["reason"]
             told = wording.missing.reasons.get(reason, str(reason).replace("_", " "))
             yield Item(Kind.MISSING, "missing", stage, f"no {name}: {told}", str(reason))
+    if is_ok(rows, "tone"):
+        for caution in rows["tone"]["cautions"] or []:
+            yield Item(Kind.MISSING, "missing", "caution", f"about the voice: {caution}", caution)
     if is_ok(rows, "face") and is_ok(rows, "moment"):
         seen = rules.seen(rows["moment"])
         relevant = [code for code, unit in rules.table.units.items() if unit.emotion_relevant]
