@@ -22,7 +22,9 @@ def reason(asked: Asked) -> Step:
     )
     shown = next((item for item in listed if item["about"] == "face" and "say" in item), None)
     seen = f"In the video, the person seems to show {shown['say']}. " if shown else ""
-    text = f"{seen}Not all facial actions that are typical of happiness could be measured well here."
+    text = (
+        f"{seen}Not all facial actions that are typical of happiness could be measured well here."
+    )
     return answer(
         {
             "label": "happy",
