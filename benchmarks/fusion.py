@@ -6,8 +6,8 @@
 
 The store is filled with made rows (those of a sample, with words of their own for each clip) for
 every stage before ``fine``. Then the same prompts go to the same server twice: by the SDK alone
-with a semaphore, and by a build, which makes them, keeps limits, budget and cache, checks each text and
-writes rows and dataset. Rows and dataset are made after the last answer; both rates are printed.
+with a semaphore, and by a build, which makes them, keeps limits, budget and cache, checks each text
+and writes rows. The dataset is made after the last answer; what that takes is printed beside.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ CLIPS = 8
 
 
 def reason(asked: Asked) -> Step:
-    """An answer that says what the face shows first, and what the tool of the samples cannot see."""
+    """An answer that says what the face shows first, and what the tool cannot see."""
     listed: list[dict[str, Any]] = json.loads(
         asked.text.rpartition("<evidence>")[2].partition("</evidence>")[0]
     )
