@@ -200,7 +200,7 @@ class TestRows:
         only(problems(out), "clip_0004", "its fine caption claims 'lowered brows'")
 
     def test_a_blind_text_is_held_against_the_label_of_its_model(self, out):
-        text = "In the video, the person's face shows lip corners pulled up. Lip corners pulled up point to "
+        text = "In the video, the person shows raised lip corners. Raised lip corners point to "
         blind = {"text_source": "llm_blind", "llm_label": "contempt"}
 
         rewrite(out, CLIPS, lambda rows: rows[4].update(blind, fine_caption=f"{text}contempt."))
