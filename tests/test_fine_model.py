@@ -172,7 +172,7 @@ def test_data_reads_back_as_what_it_was():
     shown = as_data(value)
 
     assert json.loads(shown) == value
-    assert "\n" not in shown
+    assert not [letter for letter in "<>`\u2028\u202e\n" if letter in shown]
     assert "\U0001f600 \u4e2d" in shown
 
 
@@ -296,7 +296,7 @@ def test_a_text_that_stays_ungrounded_fails_and_keeps_all_but_its_place(tmp_path
     assert (row["status"], row["reason"]) == ("failed", "ungrounded")
     assert row["detail"] == "'woman': gender is never said as fact"
     assert row["rejected_text"] == WOMAN
-    assert "fine_caption" not in row
+    assert row["fine_caption"] is None
     assert 0 < row["grounding"] < 1
     assert (row["llm_label"], row["text_source"]) == ("angry", "llm_blind")
     assert row["cues"] == GOOD["cues"]
@@ -309,7 +309,7 @@ def test_a_cue_of_evidence_that_there_is_not_is_ungrounded(tmp_path):
     [row], server = run([answer(changed(cues=cues))], tmp_path)
 
     assert (row["status"], row["reason"]) == ("failed", "ungrounded")
-    assert row["detail"] == "cues: E77 is not in the evidence list"
+    assert row["detail"] == "cues: E77 not in the evidence list"
     assert "E77" in server.requests[1].body["messages"][3]["content"]
     assert row["cues"] == GOOD["cues"]
 

@@ -51,50 +51,57 @@ def label_of_text(row: Row) -> str | None:
     return label
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The row of an answer; ``wrong`` says why its text cannot be kept, if it cannot."""
-
-    row: Row
-    wrong: NotOk | None
-
-
-def judge(case: Case, answer: Reasoned, grounds: Grounds, max_words: int) -> Judgement:
-    """Hold an answer against the evidence.
+def refusal_of(case: Case, answer: Reasoned, grounds: Grounds, max_words: int) -> NotOk | None:
+    """Why the text of an answer cannot be kept; None where it can.
 
     A text with a claim that no evidence shows, or a cue of evidence that there is not, is
-    ``ungrounded``; one that has only the wrong form is ``answer_invalid``. Both keep the text as
-    ``rejected_text``. A reading or conflict that is not grounded is left out, with a flag.
+    ``ungrounded``; one that has only the wrong form is ``answer_invalid``. The text is kept as
+    ``rejected_text``, and with it all else of the answer.
     """
-    label, ids = case.about(answer.label), {item.id for item in case.items}
+    label = case.about(answer.label)
     proof = grounds.prove(answer.text, case.evidence, label)
+    names = {label, grounds.wording.emotion(label).removeprefix("a ").strip('"')}
+    untrue = [*_unknown_ids(case, answer), *_claims(proof.ungrounded)]
+    faults = [*untrue, *faults_of_form(answer.text, max_words, names)]
+    if not faults:
+        return None
+    row = row_of(case, answer, grounds) | {"grounding": proof.share, "fine_caption": None}
+    reason = Reason.UNGROUNDED if untrue else Reason.ANSWER_INVALID
+    return fail(reason, "; ".join(faults), {**row, "rejected_text": answer.text})
+
+
+def row_of(case: Case, answer: Reasoned, grounds: Grounds) -> Row:
+    """The row of an answer whose text can be kept.
+
+    A reading or conflict that is not grounded is left out, with a flag.
+    """
+    label, ids = case.about(answer.label), {row["id"] for row in case.evidence}
     conflicts = [said for said in answer.conflicts if said and _holds(said, case, label, grounds)]
     cues = [_cue(cue, case, label, grounds) for cue in answer.cues if cue.evidence_id in ids]
     flags = {
         "ungrounded_readings": any(cue["reading"] is None for cue in cues),
         "ungrounded_conflicts": len(conflicts) < len(answer.conflicts),
     }
-    row: Row = {
+    return {
         "evidence": case.evidence,
         "cues": cues,
         "conflicts": conflicts,
+        "fine_caption": answer.text,
         "text_source": BLIND if case.given is None else TOLD,
-        "grounding": proof.share,
+        "grounding": 1.0,
         "llm_label": answer.label,
         "llm_confidence": answer.confidence,
         "llm_agrees": case.agrees(answer.label),
         "open_labels": answer.open_labels,
         "flags": [name for name, is_set in flags.items() if is_set],
     }
-    unknown = [cue.evidence_id for cue in answer.cues if cue.evidence_id not in ids]
-    untrue = [*_told_of(unknown), *_claims(proof.ungrounded)]
-    names = {label, grounds.wording.emotion(label).removeprefix("a ").strip('"')}
-    faults = list(faults_of_form(answer.text, max_words, names))
-    if not untrue and not faults:
-        return Judgement({**row, "fine_caption": answer.text}, None)
-    reason = Reason.UNGROUNDED if untrue else Reason.ANSWER_INVALID
-    rejected = {**row, "rejected_text": answer.text}
-    return Judgement(rejected, fail(reason, "; ".join([*untrue, *faults]), rejected))
+
+
+def _unknown_ids(case: Case, answer: Reasoned) -> Iterator[str]:
+    known = {row["id"] for row in case.evidence}
+    cued = dict.fromkeys(cue.evidence_id for cue in answer.cues)
+    if unknown := [name for name in cued if name not in known]:
+        yield f"cues: {', '.join(unknown)} not in the evidence list"
 
 
 def _claims(ungrounded: Sequence[Claim]) -> Iterator[str]:
@@ -103,11 +110,6 @@ def _claims(ungrounded: Sequence[Claim]) -> Iterator[str]:
         yield f"{claim.text!r}: {claim.why}"
     if more := len(ungrounded[MOST_CLAIMS:]):
         yield f"and {more} more claims that no evidence shows"
-
-
-def _told_of(unknown: Sequence[str]) -> Iterator[str]:
-    if unknown:
-        yield f"cues: {', '.join(dict.fromkeys(unknown))} is not in the evidence list"
 
 
 def _cue(cue: Cue, case: Case, label: str, grounds: Grounds) -> Row:

@@ -17,7 +17,7 @@ from typing import Any
 
 from merr_pipeline.emotion.spaces import load_label_space
 from merr_pipeline.fuse.grounds import NEEDS, Grounds, label_of
-from merr_pipeline.fuse.judge import Case, Judgement, judge
+from merr_pipeline.fuse.judge import Case, refusal_of, row_of
 from merr_pipeline.fuse.prompt import Prompter, load_fine_prompt
 from merr_pipeline.fuse.reasoned import Opinion, Reasoned, opinion_in, reasoned_in
 from merr_pipeline.llm.cache import shaping
@@ -78,7 +78,7 @@ class FineModelStage(CallStage):
         Raises:
             NotOk: skipped with ``NO_EVIDENCE``; nothing is asked about nothing.
         """
-        case, seed = self._case(work), work.clip.sha256
+        case, seed, max_words = self._case(work), work.clip.sha256, self._settings.max_words
         messages = self._prompter.reasoning(case.items, seed, case.given)
         asked: list[Question[Any]] = [
             Question(
@@ -86,7 +86,7 @@ class FineModelStage(CallStage):
                 self.name,
                 messages,
                 self._reasoned,
-                check=lambda answer: self._judge(case, answer).wrong,
+                check=lambda answer: refusal_of(case, answer, self._grounds, max_words),
                 sample=sample,
             )
             for sample in range(self._settings.samples)
@@ -116,7 +116,7 @@ class FineModelStage(CallStage):
         texts = [value for value in chosen if isinstance(value, Reasoned)]
         if not texts:
             raise _with(chosen[0], more)
-        return _joined(self._judge(case, texts[0]).row, more)
+        return _joined(row_of(case, texts[0], self._grounds), more)
 
     async def ask_one(self, work: Work, door: Asks) -> Row:
         """The row of one clip; an answer that cannot be used leaves the others their say."""
@@ -126,9 +126,6 @@ class FineModelStage(CallStage):
         label = label_of(work)
         given = label.name if self._settings.told else None
         return Case(self._grounds.evidence_of(work), label, given)
-
-    def _judge(self, case: Case, answer: Reasoned) -> Judgement:
-        return judge(case, answer, self._grounds, self._settings.max_words)
 
     def _votes(self, votes: Counter[str]) -> Row:
         if self._settings.samples == 1:
