@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from made_faces import make_face, make_probe, make_track, no_face, times
 
-from merr_pipeline.moment.pictures import frame_jpeg
+from merr_pipeline.media import frame_jpeg
 from merr_pipeline.scene.facts import SceneStage, facing
 from merr_pipeline.scene.words import load_scene_words, word_for
 from merr_pipeline.schema import Clip, ClipId, MerrError
