@@ -50,11 +50,27 @@ def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
         TranscriptStage(settings),
         FaceStage(settings),
         MomentStage(settings),
-        ToneStage(settings),
-        SceneStage(settings),
+        _tone_stage(settings),
+        _scene_stage(settings),
         LabelStage(settings),
         FineStage(settings),
     )
+
+
+def _tone_stage(settings: Settings) -> BatchStage:
+    if settings.tone.by == "model":
+        from merr_pipeline.speech.tone_model import ToneModelStage  # only where a model is asked
+
+        return ToneModelStage(settings)
+    return ToneStage(settings)
+
+
+def _scene_stage(settings: Settings) -> BatchStage:
+    if settings.scene.by == "model":
+        from merr_pipeline.scene.seen import SceneModelStage  # only where a model is asked
+
+        return SceneModelStage(settings)
+    return SceneStage(settings)
 
 
 @dataclass

@@ -175,7 +175,7 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
             entry["word"],
             value=entry["value"],
             scale=entry["unit"],
-            reliability=reliability,
+            reliability=entry.get("reliability") or reliability,
         )
     if tone["arousal_word"]:
         yield Item(
@@ -185,7 +185,7 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
             f"vocal arousal: {tone['arousal_word']}{_number(tone['arousal'], None)}",
             tone["arousal_word"],
             value=tone["arousal"],
-            reliability=reliability,
+            reliability="low" if tone["arousal"] is None else reliability,  # heard, not measured
         )
 
 
@@ -232,9 +232,7 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         return
     row = rows["scene"]
     if row["scene_source"] != "measured_facts" and row["scene"]:
-        text = plain_quotation(row["scene"])
-        yield Item(Kind.SCENE, "scene", "scene", f"scene ({row['scene_source']}): {text}", text)
-        return
+        yield from _described_items(row)
     facts = dict(row["scene_facts"] or {})
     if facts.get("faces_in_view") is None and _has_several_faces(rows):
         facts["faces_in_view"] = "several"
@@ -242,6 +240,16 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         if facts.get(key) is not None:
             word = str(facts[key])
             yield Item(Kind.SCENE, "scene", key, f"{key.replace('_', ' ')}: {word}", word)
+
+
+def _described_items(row: Row) -> Iterator[Item]:
+    """What a model saw: the whole, then its parts."""
+    parts = row.get("scene_parts") or {}
+    for key, said in {"scene": row["scene"], **parts}.items():
+        text = plain_quotation(said if isinstance(said, str) else ", ".join(said or []))
+        if text:
+            name = "scene" if key == "scene" else f"scene, {key}"
+            yield Item(Kind.SCENE, "scene", key, f"{name} ({row['scene_source']}): {text}", text)
 
 
 def _has_several_faces(rows: Rows) -> bool:
