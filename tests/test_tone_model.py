@@ -218,7 +218,7 @@ def test_what_nobody_measured_is_kept_with_a_doubt(clip_path, tmp_path):
     assert "ordinary timbre; seemingly breathy voice quality; medium vocal arousal" in row["tone"]
     [quality] = [item for item in evidence_of(row) if item["text"].startswith("quality")]
     assert (quality["text"], quality["reliability"], quality["value"]) == (
-        *("quality: breathy", "low", None),
+        *("quality: breathy (heard by a model, not measured)", "low", None),
     )
 
 
@@ -229,7 +229,9 @@ def test_arousal_that_was_only_heard_has_a_word_and_no_number(clip_path, tmp_pat
     assert (row["arousal"], row["arousal_word"]) == (None, "high")
     assert row["tone"].endswith("seemingly high vocal arousal")
     [arousal] = [item for item in evidence_of(row) if item["text"].startswith("vocal arousal")]
-    assert (arousal["text"], arousal["reliability"]) == ("vocal arousal: high", "low")
+    assert (arousal["text"], arousal["reliability"]) == (
+        *("vocal arousal: high (heard by a model, not measured)", "low"),
+    )
 
 
 def test_sounds_that_are_no_words_are_said_with_a_doubt_and_become_evidence(clip_path, tmp_path):
@@ -240,8 +242,8 @@ def test_sounds_that_are_no_words_are_said_with_a_doubt_and_become_evidence(clip
     assert row["background"] == ["music"]
     sounds = [item for item in evidence_of(row) if item["text"].startswith("nonverbal")]
     assert [(item["text"], item["modality"], item["reliability"]) for item in sounds] == [
-        ("nonverbal: sighing", "voice", "low"),
-        ("nonverbal: sobbing", "voice", "low"),
+        ("nonverbal: sighing (heard by a model, not measured)", "voice", "low"),
+        ("nonverbal: sobbing (heard by a model, not measured)", "voice", "low"),
     ]
 
 

@@ -60,6 +60,8 @@ class Item:
 
 Rows = Mapping[str, Row]
 
+HEARD_ALONE = " (heard by a model, not measured)"
+
 
 def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
     """The evidence of one clip, numbered from E1, what is missing last.
@@ -166,7 +168,8 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
     for entry in tone["words"] or []:
         name = entry["feature"].replace("_", " ")
         unit = None if entry["unit"] == entry["feature"] else entry["unit"]  # "pauses: one (1)"
-        number = _number(entry["value"], unit)
+        is_heard = entry.get("reliability") == "low"
+        number = HEARD_ALONE if is_heard else _number(entry["value"], unit)
         yield Item(
             Kind.VOICE,
             "voice",
@@ -178,14 +181,16 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
             reliability=entry.get("reliability") or reliability,
         )
     if tone["arousal_word"]:
+        is_heard = tone["arousal"] is None
+        number = HEARD_ALONE if is_heard else _number(tone["arousal"], None)
         yield Item(
             Kind.AROUSAL,
             "voice",
             "arousal",
-            f"vocal arousal: {tone['arousal_word']}{_number(tone['arousal'], None)}",
+            f"vocal arousal: {tone['arousal_word']}{number}",
             tone["arousal_word"],
             value=tone["arousal"],
-            reliability="low" if tone["arousal"] is None else reliability,  # heard, not measured
+            reliability="low" if is_heard else reliability,
         )
 
 
