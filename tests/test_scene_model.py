@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from doors import row_of
 from made_clips import at_rate, write_clip
-from made_evidence import clip_rows
+from made_evidence import clip_rows, tone_row
 from made_faces import make_face, make_probe, make_track, no_face, times
 from model_server import ModelServer, answer, status
 from PIL import Image
@@ -18,6 +18,7 @@ from merr_pipeline.dataset.coarse import check_caption, coarse_caption, load_coa
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
 from merr_pipeline.fuse.evidence import collect_evidence
+from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.fuse.wording import load_fine_text
 from merr_pipeline.media import frame_jpeg
 from merr_pipeline.pipeline import build_stages
@@ -323,6 +324,28 @@ def test_a_caption_may_repeat_what_the_model_saw(film, tmp_path):
     assert caption == OFFICE["scene"]
     grounding = check_caption(caption, evidence_of(row), templates.rules, templates.lexicon)
     assert grounding.ungrounded == ()
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "A person in a grey jacket bends forward with the head lowered, in a dark room.",
+        "In the picture two persons face each other; the one on the left is turned to the other.",
+        "All of the desk is dark and the person seems to be behind it, as part of the view.",
+    ],
+)
+def test_a_text_by_rule_is_grounded_whatever_words_the_scene_has(film, tmp_path, scene):
+    row, _ = asked(work_of(film), tmp_path, answer(OFFICE | {"scene": scene}))
+    shown = {"AU04": 3.0, "AU07": 2.0, "AU23": 2.0}
+    rows = clip_rows(shown, yaw_deg=-30.0, tone=tone_row("very high"), says="No.", label="angry")
+    [fine] = FineStage(load_settings(environment={})).annotate(
+        [Work(work_of(film).clip, rows | {"scene": row})]
+    )
+
+    assert (fine["status"], fine["detail"]) == ("ok", None)
+    assert (
+        "The very high vocal arousal" in fine["fine_caption"] or "so does" in fine["fine_caption"]
+    )
 
 
 # --- identity --------------------------------------------------------------------------------
