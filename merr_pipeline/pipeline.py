@@ -61,8 +61,8 @@ def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
         TranscriptStage(settings),
         FaceStage(settings),
         MomentStage(settings),
-        ToneStage(settings),
-        SceneStage(settings),
+        _tone_stage(settings),
+        _scene_stage(settings),
         LabelStage(settings),
         _fine_stage(settings),
     )
@@ -74,6 +74,22 @@ def _fine_stage(settings: Settings) -> BatchStage:
 
         return FineModelStage(settings)
     return FineStage(settings)
+
+
+def _tone_stage(settings: Settings) -> BatchStage:
+    if settings.tone.by == "model":
+        from merr_pipeline.speech.tone_model import ToneModelStage  # only where a model is asked
+
+        return ToneModelStage(settings)
+    return ToneStage(settings)
+
+
+def _scene_stage(settings: Settings) -> BatchStage:
+    if settings.scene.by == "model":
+        from merr_pipeline.scene.seen import SceneModelStage  # only where a model is asked
+
+        return SceneModelStage(settings)
+    return SceneStage(settings)
 
 
 @dataclass

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     LABEL_UNKNOWN = "label_unknown"  # the manifest's label is in no label space we were given
     NO_EVIDENCE = "no_evidence"  # nothing was measured that a text could point to
     UNGROUNDED = "ungrounded"  # the text claims what no evidence shows
+    NOT_OBJECTIVE = "not_objective"  # the model says more of a picture than is to be seen, twice
     # a model that is asked
     MODEL_TIMEOUT = "model_timeout"  # no answer within its time limit, at every try
     MODEL_RATE_LIMIT = "model_rate_limit"  # the server let us in at no try (429)
@@ -385,12 +386,26 @@ MOMENT = _stage(
 TONE = _stage(
     tone=_text,  # a sentence fragment that reads after "the voice: ", without a full stop
     tone_source=_text,  # prosody_rules | audio_model
-    words=pa.list_(_struct(feature=_text, word=_text, value=_float, unit=_text)),
-    arousal=_float,
+    words=pa.list_(
+        _struct(
+            feature=_text,
+            word=_text,
+            value=_float,  # null where a model heard it and nothing was measured
+            unit=_text,
+            reliability=_text,  # low: nobody but a model heard it; else null
+        )
+    ),
+    arousal=_float,  # as measured
     arousal_word=_text,
     rate_syll_s=_float,
     rate_source=_text,  # transcript | nuclei
     cautions=pa.list_(_text),
+    claims=pa.list_(  # what a model said of what can be measured; what contradicts is dropped
+        _struct(feature=_text, claimed=_text, measured=_text, verdict=_text)
+    ),  # verdict: agrees | adjacent | contradicts | not_measured
+    background=pa.list_(_text),  # as a model heard it, as are the next two
+    valence_hint=_text,  # pleasant | neither | unpleasant; in no text
+    confidence=_text,  # low | medium | high, as the model says
 )
 
 SCENE_FACTS = _struct(
@@ -415,6 +430,15 @@ SCENE = _stage(
     scene=_text,
     scene_source=_text,  # measured_facts | vision_model
     scene_facts=SCENE_FACTS,
+    scene_parts=_struct(  # as a model saw them
+        people=_text,
+        place=_text,
+        posture=_text,
+        gestures=pa.list_(_text),
+        objects=pa.list_(_text),
+    ),
+    burned_in_text=_text,  # the subtitle in the picture, as a model read it: no evidence
+    burned_in_status=_text,  # read | none_seen; null where nobody looked
 )
 
 LABEL = _stage(

@@ -293,7 +293,10 @@ class MomentSettings(Section):
 
 
 class ToneSettings(Section):
-    """The voice in words (``tone``); words and thresholds are in ``tone_words.yaml``."""
+    """The voice in words (``tone``); words and thresholds are in ``tone_words.yaml``.
+
+    What a model is asked, and how its claims are checked, is in ``tone_prompt.yaml``.
+    """
 
     by: Literal["prosody", "model"] = Field(
         "prosody",
@@ -306,7 +309,10 @@ class ToneSettings(Section):
 
 
 class SceneSettings(Section):
-    """What is to be seen (``scene``); words are in ``scene_words.yaml``."""
+    """What is to be seen (``scene``); words are in ``scene_words.yaml``.
+
+    What a model is asked, and what it may not say, is in ``scene_prompt.yaml``.
+    """
 
     by: Literal["facts", "model"] = Field(
         "facts",

@@ -36,7 +36,7 @@ _DECIDED: dict[str, Sequence[str]] = {
         *("original_transcript", "original_source", "segments", "turns"),
     ),
     "tone": ("tone", "tone_source"),
-    "scene": ("scene", "scene_source"),
+    "scene": ("scene", "scene_source", "burned_in_text", "burned_in_status"),
     "label": ("label", "label_source", "label_confidence"),
     "fine": (
         *("fine_caption", "text_source", "llm_label", "llm_confidence", "llm_agrees"),

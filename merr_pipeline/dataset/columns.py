@@ -144,6 +144,8 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "scene": _text,
     "scene_source": _text,
     "scene_facts": SCENE_FACTS,
+    "burned_in_text": _text,  # the subtitle in the picture, as a model read it
+    "burned_in_status": _text,
     # texts
     "visual_expression": _text,
     "coarse_caption": _text,

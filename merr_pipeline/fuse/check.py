@@ -70,7 +70,7 @@ def check_text(
     ``evidence`` are rows of `schema.EVIDENCE`; ``label`` is the clip's label, the only emotion that
     the text may name (None: it may name none).
     """
-    view = read_evidence(evidence, lexicon.voice, rules.table)
+    view = read_evidence(evidence, lexicon.voice, rules.table, lexicon.glue)
     return Grounding(tuple(_Check(view, label, lexicon, rules).claims(text)))
 
 

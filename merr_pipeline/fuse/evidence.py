@@ -63,6 +63,7 @@ class Item:
 Rows = Mapping[str, Row]
 
 MOST_TURNS = 8  # told of one clip
+HEARD_ALONE = " (heard by a model, not measured)"
 
 
 def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
@@ -170,7 +171,8 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
     for entry in tone["words"] or []:
         name = entry["feature"].replace("_", " ")
         unit = None if entry["unit"] == entry["feature"] else entry["unit"]  # "pauses: one (1)"
-        number = _number(entry["value"], unit)
+        is_heard = entry.get("reliability") == "low"
+        number = HEARD_ALONE if is_heard else _number(entry["value"], unit)
         yield Item(
             Kind.VOICE,
             "voice",
@@ -179,17 +181,19 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
             entry["word"],
             value=entry["value"],
             scale=entry["unit"],
-            reliability=reliability,
+            reliability=entry.get("reliability") or reliability,
         )
     if tone["arousal_word"]:
+        is_heard = tone["arousal"] is None
+        number = HEARD_ALONE if is_heard else _number(tone["arousal"], None)
         yield Item(
             Kind.AROUSAL,
             "voice",
             "arousal",
-            f"vocal arousal: {tone['arousal_word']}{_number(tone['arousal'], None)}",
+            f"vocal arousal: {tone['arousal_word']}{number}",
             tone["arousal_word"],
             value=tone["arousal"],
-            reliability=reliability,
+            reliability="low" if is_heard else reliability,
         )
 
 
@@ -265,9 +269,7 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         return
     row = rows["scene"]
     if row["scene_source"] != "measured_facts" and row["scene"]:
-        text = plain_quotation(row["scene"])
-        yield Item(Kind.SCENE, "scene", "scene", f"scene ({row['scene_source']}): {text}", text)
-        return
+        yield from _described_items(row)
     facts = dict(row["scene_facts"] or {})
     if facts.get("faces_in_view") is None and _has_several_faces(rows):
         facts["faces_in_view"] = "several"
@@ -275,6 +277,16 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         if facts.get(key) is not None:
             word = str(facts[key])
             yield Item(Kind.SCENE, "scene", key, f"{key.replace('_', ' ')}: {word}", word)
+
+
+def _described_items(row: Row) -> Iterator[Item]:
+    """What a model saw: the whole, then its parts."""
+    parts = row.get("scene_parts") or {}
+    for key, said in {"scene": row["scene"], **parts}.items():
+        text = plain_quotation(said if isinstance(said, str) else ", ".join(said or []))
+        if text:
+            name = "scene" if key == "scene" else f"scene, {key}"
+            yield Item(Kind.SCENE, "scene", key, f"{name} ({row['scene_source']}): {text}", text)
 
 
 def _has_several_faces(rows: Rows) -> bool:

@@ -7,7 +7,7 @@ and not from what the composer worked with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from merr_pipeline.emotion.facs import ActionUnitTable
@@ -45,7 +45,9 @@ def is_unsure(row: Row) -> bool:
     return bool(row["reliability"] == "low" or row["scale"] == "proxy_0_5")
 
 
-def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable) -> EvidenceView:
+def read_evidence(
+    rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable, glue: Set[str]
+) -> EvidenceView:
     """Sort the rows of an evidence list by what they prove."""
     view = EvidenceView(rows, speaks=any(row["modality"] in ("voice", "words") for row in rows))
     for row in rows:
@@ -57,7 +59,7 @@ def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable
         elif row["modality"] == "words" and (quoted := _QUOTED.search(row["text"])):
             view.quotations.append((" ".join(words_of(quoted[1])), row))
         elif row["modality"] == "scene":
-            view.patterns += _scene_patterns(row)
+            view.patterns += _scene_patterns(row, glue)
     view.patterns += [
         Pattern.read(f"{code}|au{int(code[2:])}", "face", (code,)) for code in table.units
     ]
@@ -131,8 +133,12 @@ def _combined_patterns(said: Mapping[str, tuple[Row, str]], voice: VoiceNames) -
             yield Pattern.read(text.format(**words), "fact", ids)
 
 
-def _scene_patterns(row: Row) -> Iterator[Pattern]:
-    """A measured fact is said whole; of a scene described by a model any run of words may be."""
+def _scene_patterns(row: Row, glue: Set[str]) -> Iterator[Pattern]:
+    """A measured fact is said whole; of a scene described by a model any run of words may be.
+
+    A run that begins or ends with glue ("the head") claims no more without it, and would hide the
+    beginning of what else is said ("the head is turned to the left").
+    """
     named = _NAMED.match(row["text"])
     if named is None:
         return
@@ -140,6 +146,8 @@ def _scene_patterns(row: Row) -> Iterator[Pattern]:
         words = words_of(row["text"].partition(": ")[2])
         for start in range(len(words)):
             for end in range(start + 1, len(words) + 1):
+                if {words[start], words[end - 1]} & glue:
+                    continue
                 yield Pattern(tuple((word,) for word in words[start:end]), "fact", (row["id"],))
         return
     word = row["text"].partition(": ")[2]

@@ -37,6 +37,8 @@ class CallStage(Stage):
     def questions(self, work: Work) -> Sequence[Question[Any]]:
         """What is asked about one clip; all are asked at the same time.
 
+        Called in threads, for several clips at once.
+
         Raises:
             NotOk: there is nothing to ask.
         """
@@ -62,7 +64,8 @@ class CallStage(Stage):
             OSError: the disk of the answer cache is full.
         """
         try:
-            asked = [door.ask(question) for question in self.questions(work)]
+            questions = await asyncio.to_thread(self.questions, work)  # it may decode for a while
+            asked = [door.ask(question) for question in questions]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):

@@ -52,13 +52,8 @@ class ToneStage(Stage):
         )
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
-        """Who speaks, and what language, where the edges between words differ by that."""
-        used = self._words.groups_used()
-        known = {
-            "speaker": clip.speaker_id,
-            "language": [clip.spoken_language, clip.language],
-        }
-        return {name: value for name, value in known.items() if name in used}
+        """As `tone_facts`."""
+        return tone_facts(clip, self._words)
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """One row per clip."""
@@ -71,13 +66,29 @@ class ToneStage(Stage):
             NotOk: skipped with the reason of ``voice`` where that was skipped, with ``UPSTREAM``
                 where it failed, with ``LITTLE_SPEECH`` where there is too little to describe.
         """
-        voice = work.seen["voice"]
-        if voice["status"] == Status.SKIPPED:
-            raise skip(Reason(voice["reason"]), _maybe_a_voice(voice))
-        if not work.ok("voice"):
-            raise skip(Reason.UPSTREAM, f"voice: {voice['reason']}")
-        found, rate, source = _listen(work.clip, work.seen, self._words, self._settings.tempo_from)
-        return describe_voice(found, rate, source, self._words)
+        return measured_tone(work, self._words, self._settings.tempo_from)
+
+
+def measured_tone(work: Work, words: ToneWords, tempo_from: str) -> Row:
+    """The payload of a ``tone`` row by measures alone.
+
+    Raises:
+        NotOk: as `ToneStage.annotate_one`.
+    """
+    voice = work.seen["voice"]
+    if voice["status"] == Status.SKIPPED:
+        raise skip(Reason(voice["reason"]), _maybe_a_voice(voice))
+    if not work.ok("voice"):
+        raise skip(Reason.UPSTREAM, f"voice: {voice['reason']}")
+    found, rate, source = _listen(work.clip, work.seen, words, tempo_from)
+    return describe_voice(found, rate, source, words)
+
+
+def tone_facts(clip: Clip, words: ToneWords) -> Mapping[str, Any]:
+    """Who speaks, and what language, where the edges between words differ by that."""
+    used = words.groups_used()
+    known = {"speaker": clip.speaker_id, "language": [clip.spoken_language, clip.language]}
+    return {name: value for name, value in known.items() if name in used}
 
 
 def _maybe_a_voice(voice: Row) -> str:
