@@ -9,32 +9,11 @@ from typing import Any
 
 import pytest
 from builds import SAMPLES, build, merr, rows
-from model_server import Asked, ModelServer, Step, answer, status
+from made_answers import any_role, reasoned
+from model_server import ModelServer, status
 
 pytestmark = pytest.mark.long  # five builds
 CLIPS = 8
-
-
-def reason(asked: Asked) -> Step:
-    """An answer that says what the face shows first, and what the tool cannot see."""
-    listed: list[dict[str, Any]] = json.loads(
-        asked.text.rpartition("<evidence>")[2].partition("</evidence>")[0]
-    )
-    shown = next((item for item in listed if item["about"] == "face" and "say" in item), None)
-    seen = f"In the video, the person seems to show {shown['say']}. " if shown else ""
-    text = (
-        f"{seen}Not all facial actions that are typical of happiness could be measured well here."
-    )
-    return answer(
-        {
-            "label": "happy",
-            "confidence": 0.4,
-            "open_labels": ["cheerful"],
-            "cues": [],
-            "conflicts": [],
-            "text": text,
-        }
-    )
 
 
 def by_model(server: ModelServer, *more: str) -> list[str]:
@@ -51,7 +30,7 @@ def last_run(out: Path) -> dict[str, Any]:
 def asked(tmp_path_factory):
     """Perception, the plan, a build with a budget, the rest of it, and one more."""
     out = tmp_path_factory.mktemp("asked") / "out"
-    with ModelServer(reason) as server:
+    with ModelServer(reasoned) as server:
         free = by_model(server, "llm.max_calls=0")
         printed = {"free": build(out, *free, code=1)}
         after_free = len(server.requests)
@@ -127,3 +106,25 @@ def test_a_profile_that_asks_models_without_naming_one_is_refused_at_once(tmp_pa
 
     assert "llm.text.base_url" in printed
     assert not (tmp_path / "out").exists()
+
+
+def test_the_profile_api_asks_for_scene_tone_and_text(tmp_path):
+    out = tmp_path / "out"
+    with ModelServer(any_role) as server:
+        named = [f"llm.{role}.model=toy-{role}" for role in ("text", "vision", "audio")]
+        more = [word for one in named for word in ("--set", one)]
+        printed = build(out, "--profile", "api", "--set", f"llm.text.base_url={server.url}", *more)
+
+    models = {use["stage"]: use["model"] for use in last_run(out)["models"]}
+    assert models == {"tone": "toy-audio", "scene": "toy-vision", "fine": "toy-text"}
+    found = {row["clip_id"]: row for row in rows(out, "clips")}
+    assert len(found) == CLIPS
+    smile = found["smile"]
+    assert smile["scene"] == "A person is in the middle of the picture, in a room."
+    assert smile["scene_source"] == "vision_model"
+    assert smile["tone_source"] == "audio_model"
+    assert "laugh" in smile["tone"]
+    assert "very fast" not in smile["tone"]  # the measures say otherwise
+    assert smile["text_source"] == "llm_blind"
+    assert "tone asked toy-audio: " in printed
+    merr("validate", "--out", out, "--clips", SAMPLES)
