@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import openai
+from measuring.models import serving
 from planning import rows_of_one, unsynced
 
 from merr_pipeline.build import Build, open_build
@@ -40,7 +37,6 @@ from merr_pipeline.schema import ROW_HEAD, Row
 from merr_pipeline.stage import Work, ok_row
 from merr_pipeline.templates import shipped_samples
 
-SERVER = Path(__file__).parent.parent / "tests" / "model_server.py"
 LEAST_RATIO, MOST_CPU_MS = 0.9, 5.0
 ANSWER = {
     "label": "happy",
@@ -50,19 +46,6 @@ ANSWER = {
     "conflicts": [],
     "text": "Not all facial actions that are typical of happiness could be measured well here.",
 }
-
-
-@contextmanager
-def serving(latency_s: float) -> Iterator[str]:
-    """A model server in a process of its own; gives its address."""
-    command = [sys.executable, str(SERVER), "--latency", str(latency_s)]
-    command += ["--answer", json.dumps(ANSWER)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 def fill(request: Request, rows: dict[str, Row]) -> None:
@@ -145,7 +128,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=1.0)
     options = parser.parse_args()
     rows = rows_of_one(shipped_samples() / "clips" / "smile.mp4")
-    with serving(options.latency) as url, tempfile.TemporaryDirectory() as folder:
+    with serving(options.latency, ANSWER) as url, tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "clips"
         inputs.mkdir()
         for number in range(options.count):
