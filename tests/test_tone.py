@@ -213,6 +213,17 @@ def test_too_little_speech_is_not_described(little):
     assert (row["status"], row["reason"], row["tone"]) == ("skipped", "little_speech", None)
 
 
+def test_a_voice_of_which_one_thing_can_be_said_is_not_described():
+    """Half a second with a steady pitch is of "ordinary timbre", and that tells nothing."""
+    short = {"speech_s": 0.54, "voiced_s": 0.5, "effort_db": -10.0}
+    row = run(voice_row(**short))
+    assert (row["status"], row["reason"], row["tone"]) == ("skipped", "little_speech", None)
+    assert row["detail"] == "too little to describe a voice by: ordinary timbre"
+
+    more = described(**short | {"voiced_s": 0.6})
+    assert more["tone"].count(";") >= 1
+
+
 def test_little_voiced_speech_has_no_words_for_pitch_and_says_so():
     row = described(voiced_s=0.59)
     assert {item["feature"] for item in row["words"]}.isdisjoint({"pitch_level", "intonation"})

@@ -16,9 +16,9 @@ from merr_pipeline.speech.wording import (
     Measures,
     arousal_value,
     cautions_for,
-    compose,
     describe,
     lacks,
+    parts,
     pitch_level_st,
     word_for,
 )
@@ -44,7 +44,7 @@ class ToneStage(Stage):
         """The tables by their content, and every setting of ``tone``."""
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool=SOURCE,
             tool_version=str(self._words.version),
             template=self._template.sha256,
@@ -181,11 +181,12 @@ def describe_voice(
     by_feature = {item["feature"]: item["word"] for item in found}
     if arousal_word is not None:
         by_feature[AROUSAL] = arousal_word
-    text = compose(by_feature, words.sentence)
-    if not text:
-        raise skip(Reason.LITTLE_SPEECH, "no measure that a word could be made from")
+    said = parts(by_feature, words.sentence)
+    if len(said) < words.least_parts:
+        only = said[0] if said else "nothing"
+        raise skip(Reason.LITTLE_SPEECH, f"too little to describe a voice by: {only}")
     return {
-        "tone": text,
+        "tone": words.sentence.joined_by.join(said),
         "tone_source": SOURCE,
         "words": found,
         "arousal": measures[AROUSAL],

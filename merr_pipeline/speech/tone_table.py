@@ -153,6 +153,7 @@ class ToneWords(_Table):
 
     version: int
     too_little: dict[str, float]
+    least_parts: int = Field(ge=1)
     registers: tuple[Register, ...] = Field(min_length=1)
     tempo_from_text: TextTempo
     arousal: Arousal
