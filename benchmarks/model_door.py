@@ -14,19 +14,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import openai
+from measuring.models import serving
 from pydantic import BaseModel
 
 from merr_pipeline.llm.answers import response_format, strict_schema
@@ -36,7 +33,6 @@ from merr_pipeline.llm.prices import load_prices
 from merr_pipeline.llm.questions import Question
 from merr_pipeline.settings import LlmSettings
 
-SERVER = Path(__file__).parent.parent / "tests" / "model_server.py"
 LEAST_RATIO = 0.9
 MOST_CPU_MS = 2.0
 
@@ -149,19 +145,6 @@ def timed(calls: int, work: Callable[[], Awaitable[None]]) -> Run:
     return asyncio.run(run())
 
 
-@contextmanager
-def serving(latency_s: float) -> Iterator[str]:
-    """A model server in a process of its own; gives its address."""
-    command = [sys.executable, str(SERVER), "--latency", str(latency_s)]
-    command += ["--answer", json.dumps(ANSWER.model_dump())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -173,7 +156,10 @@ def main() -> None:
     calls, at_once = options.calls, options.at_once
     pairs: list[tuple[Run, Run]] = []
     hits: list[Run] = []
-    with serving(options.latency) as url, tempfile.TemporaryDirectory() as folder:
+    with (
+        serving(options.latency, ANSWER.model_dump()) as url,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         cache = Path(folder) / "answers.sqlite"
         timed(8, lambda: bare(url, prompts(8, "warm"), at_once))
         timed(8, lambda: through_the_door(url, prompts(8, "warm"), at_once, cache))

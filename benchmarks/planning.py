@@ -76,7 +76,7 @@ def fill(folder: Path, rows: Mapping[str, Row], count: int) -> Request:
     request = Request(inputs, folder / "out")
     with open_build(request) as build:
         _let_all_find(build.pipeline, rows)
-        build.at_once = 1  # batches as large as they come
+        build.batch_size = build.settings.engine.batch_size  # batches as large as they come
         with unsynced():
             for batch in build.batches():
                 build.pipeline.run(batch)

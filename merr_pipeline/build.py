@@ -18,7 +18,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import Inputs, read_inputs
@@ -30,16 +30,20 @@ from merr_pipeline.dataset.plan import LOOK_SIZE
 from merr_pipeline.dataset.shards import batched
 from merr_pipeline.dataset.texts import check_templates
 from merr_pipeline.doctor import check_ready
+from merr_pipeline.engine.calls import Caller
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.engine.watch import Limits
 from merr_pipeline.files import write_atomically
 from merr_pipeline.gpus import visible_gpus
 from merr_pipeline.history import asked
+from merr_pipeline.llm.prices import load_prices
+from merr_pipeline.llm.stage import CallStage
 from merr_pipeline.pipeline import BatchReport, Pipeline, State, build_stages, open_pipeline
 from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError, Refusal
 from merr_pipeline.settings import DatasetSettings, Settings, load_settings, with_places
 from merr_pipeline.summary import (
+    ModelUse,
     Summary,
     View,
     count_reasons,
@@ -48,8 +52,14 @@ from merr_pipeline.summary import (
     failures_of,
     left_out_of,
     unfinished_of,
+    uses_of,
 )
 from merr_pipeline.templates import check_folder
+
+if TYPE_CHECKING:
+    from merr_pipeline.llm.client import Door
+
+ANSWERS = Path("cache") / "llm.sqlite"  # in the output folder: what models have answered
 
 
 class Build:
@@ -69,7 +79,15 @@ class Build:
         ]
         self.workers = settings.engine.workers or len(os.sched_getaffinity(0))
         self.gpus = visible_gpus() if any(s.resources.gpus for s in self.pipeline.stages) else []
-        self.at_once = self.workers + len(self.gpus)  # batches under way: one for each process
+        stages = self.pipeline.stages
+        self.roles = {r for s in stages if isinstance(s, CallStage) for r in s.roles}
+        processes = self.workers + len(self.gpus)
+        fair = -(-len(self.pending) // (processes * 4))
+        self.batch_size = max(1, min(settings.engine.batch_size, fair))
+        # batches under way: one for each process, and enough that wait for answers of models
+        calls = sum(settings.llm.of(role).concurrency for role in self.roles)
+        self.at_once = processes + -(-2 * calls // self.batch_size)
+        self.caller: Caller | None = None
         self._started = datetime.now(UTC)
         self._done = BatchReport()
 
@@ -80,8 +98,7 @@ class Build:
 
     def batches(self) -> list[list[State]]:
         """The pending clips in batches, small enough to keep every worker busy to the end."""
-        fair = -(-len(self.pending) // (self.at_once * 4))
-        size = max(1, min(self.settings.engine.batch_size, fair))
+        size = self.batch_size
         return [self.pending[i : i + size] for i in range(0, len(self.pending), size)]
 
     def engine(self) -> LocalEngine:
@@ -89,7 +106,14 @@ class Build:
         opener = partial(open_pipeline, self.settings, self.out)
         own = self.settings.engine
         limits = Limits(clip_s=own.clip_limit_s, memory_mb=own.memory_limit_mb)
-        return LocalEngine(opener, self.workers, self.pipeline, limits, self.gpus)
+        self.caller = Caller(self._open_door) if self.roles else None
+        return LocalEngine(opener, self.workers, self.pipeline, limits, self.gpus, self.caller)
+
+    def _open_door(self) -> Door:
+        from merr_pipeline.llm.client import Door  # it takes a second
+
+        own, prices = self.settings, load_prices(self.settings.templates)
+        return Door(own.llm, self.roles, self.out / ANSWERS, prices)
 
     def count(self, report: BatchReport) -> None:
         """Take a finished batch into the run's summary."""
@@ -115,6 +139,9 @@ class Build:
         write_atomically(self.out / "runs" / f"{started}.json", content)
         return summary
 
+    def _models(self) -> list[ModelUse]:
+        return [] if self.caller is None else uses_of(self.caller.door.ledger.accounts)
+
     def _summary(self, states: Sequence[State], assembled: AssembleReport) -> Summary:
         return Summary(
             started=self._started.isoformat(timespec="seconds"),
@@ -139,6 +166,8 @@ class Build:
             unfinished=unfinished_of(states, self._done.unsteady),
             failed_clips=sum(state.failed for state in states) + len(self.inputs.refusals),
             unfinished_clips=sum(bool(state.pending) for state in states),
+            models=self._models(),
+            notes=[] if self.caller is None else self.caller.door.notes,
         )
 
 

@@ -105,6 +105,25 @@ def status(
 
 
 @app.command()
+def plan(
+    clips: Clips,
+    out: Out = Path("data/merr"),
+    manifest: Manifest = None,
+    mapping: Mapping = "",
+    preset: Preset = "",
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+) -> None:
+    """Say what a build with these arguments would ask of models, and what that costs."""
+    from merr_pipeline.running import print_spending
+    from merr_pipeline.spending import plan_spending
+
+    chosen = tuple(overrides or ())
+    found = plan_spending(Request(clips, out, manifest, mapping, preset, profile, chosen))
+    print_spending(found, console)
+
+
+@app.command()
 def validate(
     out: Out = Path("data/merr"),
     clips: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -38,7 +39,10 @@ class Need:
 def examine(settings: Settings) -> list[Need]:
     """Everything that a build with these settings needs, and what other settings would."""
     tools = [need for needs in TOOL_NEEDS.values() for need in needs(settings)]
-    return [_machine(), _python(), *tools, *_asr(settings), _egemaps(settings)]
+    return [
+        *(_machine(), _python(), *tools, *_asr(settings), _egemaps(settings)),
+        *_models(settings),
+    ]
 
 
 def check_ready(settings: Settings) -> None:
@@ -49,7 +53,7 @@ def check_ready(settings: Settings) -> None:
     """
     tool = TOOL_NEEDS[settings.face.tool](settings)
     asr = _asr(settings, fetch=True) if _is_asr_asked(settings) else []
-    needs = [_machine(), _python(), *tool, *asr, _egemaps(settings)]
+    needs = [_machine(), _python(), *tool, *asr, _egemaps(settings), *_models(settings)]
     missing = [need for need in needs if need.needed and need.found is None]
     if missing:
         lines = [f"{need.what} is missing: {need.get}" for need in missing]
@@ -164,6 +168,22 @@ def _egemaps(settings: Settings) -> Need:
         settings.voice.egemaps,
         egemaps.HOW,
     )
+
+
+def _models(settings: Settings) -> list[Need]:
+    """The models that stages ask: each has a name, a server, and its key where it wants one."""
+    needs = []
+    for role, asking in settings.asking().items():
+        what = f"model for {role} ({', '.join(asking)})"
+        try:
+            own = settings.llm.of(role)
+        except MerrError as error:
+            needs.append(Need(what, None, True, str(error)))
+            continue
+        has_key = own.key_env is None or bool(os.environ.get(own.key_env))
+        found = f"{own.model} at {own.base_url}" if has_key else None
+        needs.append(Need(what, found, True, f"put its key into the variable {own.key_env}"))
+    return needs
 
 
 TOOL_NEEDS: dict[str, Callable[[Settings], list[Need]]] = {

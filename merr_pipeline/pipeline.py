@@ -8,6 +8,7 @@ sidecar, threshold or template remakes exactly what depends on it, and a renamed
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,7 @@ from merr_pipeline.clips.probe import ProbeStage
 from merr_pipeline.emotion.labels import LabelStage
 from merr_pipeline.face.stage import FaceStage
 from merr_pipeline.fuse.fine import FineStage
+from merr_pipeline.llm.stage import CallStage
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.scene.facts import SceneStage
 from merr_pipeline.schema import PASSES_WITH_TIME, Clip, Row, Status
@@ -36,10 +38,19 @@ Holding = Callable[[str, Sequence[Clip]], AbstractContextManager[None]]
 """Called with a stage and the clips that it takes in hand, until the block ends."""
 
 
+Asking = Callable[[CallStage, Sequence[Work]], list[Row]]
+"""Asks models for the rows of a stage, and waits for them; may be called from several threads."""
+
+
 def unwatched(stage: str, clips: Sequence[Clip]) -> AbstractContextManager[None]:
     """Nobody looks at what is in hand."""
     del stage, clips
     return nullcontext()
+
+
+def no_door(stage: CallStage, works: Sequence[Work]) -> list[Row]:
+    """Where there is no door to models, nobody may come to it."""
+    raise RuntimeError(f"no door to models for {len(works)} clips of {type(stage).__name__}")
 
 
 def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
@@ -50,11 +61,35 @@ def build_stages(settings: Settings) -> tuple[BatchStage, ...]:
         TranscriptStage(settings),
         FaceStage(settings),
         MomentStage(settings),
-        ToneStage(settings),
-        SceneStage(settings),
+        _tone_stage(settings),
+        _scene_stage(settings),
         LabelStage(settings),
-        FineStage(settings),
+        _fine_stage(settings),
     )
+
+
+def _fine_stage(settings: Settings) -> BatchStage:
+    if settings.fine.by == "model":
+        from merr_pipeline.fuse.reasoning import FineModelStage  # only where a model is asked
+
+        return FineModelStage(settings)
+    return FineStage(settings)
+
+
+def _tone_stage(settings: Settings) -> BatchStage:
+    if settings.tone.by == "model":
+        from merr_pipeline.speech.tone_model import ToneModelStage  # only where a model is asked
+
+        return ToneModelStage(settings)
+    return ToneStage(settings)
+
+
+def _scene_stage(settings: Settings) -> BatchStage:
+    if settings.scene.by == "model":
+        from merr_pipeline.scene.seen import SceneModelStage  # only where a model is asked
+
+        return SceneModelStage(settings)
+    return SceneStage(settings)
 
 
 @dataclass
@@ -98,7 +133,11 @@ class BatchReport:
 
 
 class Pipeline:
-    """The stages of one build with its store; one in the parent to plan, one in each worker."""
+    """The stages of one build with its store; one in the parent to plan, one in each worker.
+
+    `run` may be called from several threads, where it is only models that are asked; everything
+    else is done under ``lock``, which whoever uses the store beside it must hold.
+    """
 
     def __init__(self, stages: Sequence[BatchStage], out: Path, *, retry: bool = False) -> None:
         self.stages = tuple(stages)
@@ -109,6 +148,8 @@ class Pipeline:
             for s in self.stages
         }
         self.holding: Holding = unwatched  # an engine puts its own here
+        self.asking: Asking = no_door  # likewise
+        self.lock = threading.RLock()
         self._retry = retry
         self._warm: set[str] = set()
 
@@ -198,10 +239,23 @@ class Pipeline:
         return found
 
     def _run_stage(self, stage: BatchStage, todo: list[_Open], report: BatchReport) -> None:
-        self._load_needs(stage, todo)
-        works = [Work(item.state.clip, {n: item.rows[n] for n in stage.needs}) for item in todo]
-        keys = [self._key_of(stage, item) for item in todo]
+        with self.lock:
+            self._load_needs(stage, todo)
+            works = [Work(item.state.clip, {n: item.rows[n] for n in stage.needs}) for item in todo]
+            keys = [self._key_of(stage, item) for item in todo]
         rows = self._annotate(stage, works)
+        with self.lock:
+            self._keep(stage, todo, keys, rows, report)
+
+    def _keep(
+        self,
+        stage: BatchStage,
+        todo: list[_Open],
+        keys: list[str],
+        rows: list[Row],
+        report: BatchReport,
+    ) -> None:
+        """Write the rows of all clips that are still what their rows were made from."""
         steady = []
         for item, key, row in zip(todo, keys, rows, strict=True):
             changed = self._what_changed(stage, item, key)
@@ -236,6 +290,8 @@ class Pipeline:
 
     def _annotate(self, stage: BatchStage, works: list[Work]) -> list[Row]:
         """The stage's rows; should the stage itself break, one failed row per clip."""
+        if isinstance(stage, CallStage):
+            return self.asking(stage, works)
         try:
             if stage.name not in self._warm:
                 stage.setup()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from merr_pipeline.build import Build, open_build
 from merr_pipeline.pipeline import BatchReport, State
 from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
+from merr_pipeline.spending import Spending
 from merr_pipeline.summary import Summary, View
 
 MOST_PRINTED = 20  # clips of a kind; the run's summary holds all
@@ -93,6 +94,7 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     _print_clips("failed", summary.failures, console, runs)
     _print_clips("left out", summary.left_out, console, runs, style="yellow")
     _print_clips("unfinished", summary.unfinished, console, runs)
+    _print_models(summary, console)
     splits = ", ".join(f"{name} {n}" for name, n in summary.splits.items())
     copies = f", {summary.copies} copies of these" if summary.copies else ""
     console.print(
@@ -104,6 +106,20 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
     if summary.unfinished_clips:
         console.print(f"{summary.unfinished_clips} clips are unfinished; run it again to go on")
     console.print(f"dataset: {request.out / 'dataset'}", highlight=False, markup=False)
+
+
+def _print_models(summary: Summary, console: Console) -> None:
+    """What models were asked, and what it cost."""
+    for note in summary.notes:
+        console.print(f"note: {_on_one_line(note)}", style="yellow", highlight=False, markup=False)
+    for use in summary.models:
+        cost = "unknown cost" if use.cost_usd is None else f"${use.cost_usd:.4f}"
+        console.print(
+            f"{use.stage} asked {use.model}: {use.requests} requests, {use.from_cache} answers "
+            f"from the cache, {use.prompt_tokens} + {use.completion_tokens} tokens, {cost}",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _print_clips(
@@ -131,6 +147,37 @@ def print_state(view: View, console: Console) -> None:
     console.print(
         f"{view.inputs} inputs, {view.clips} clips, {view.pending_clips} pending", highlight=False
     )
+
+
+def print_spending(found: Sequence[Spending], console: Console) -> None:
+    """What models would be asked, in a table; calls that fail and are repeated come on top."""
+    if not found:
+        console.print("no stage of this profile asks a model")
+        return
+    names = ("stage", "model", "clips", "calls", "tokens in", "tokens out", "cost", "hours", "by")
+    table = Table(*names, box=None)
+    unknown = []
+    for one in found:
+        told = one.forecast
+        if told is None:
+            unknown.append(one.stage)
+            table.add_row(one.stage, one.role, str(one.pending), *["?"] * 6)
+            continue
+        most = "at most " if told.completion_from == "max_tokens" else ""
+        table.add_row(
+            *(one.stage, told.model, str(one.pending), f"{told.calls:,}"),
+            *(f"{told.prompt_tokens:,}", f"{most}{told.completion_tokens:,}"),
+            "no price" if told.cost_usd is None else f"{most}${told.cost_usd:,.2f}",
+            *(f"{told.hours:.2f}", told.bound_by),
+        )
+    console.print(table)
+    if unknown:
+        console.print(
+            f"{', '.join(dict.fromkeys(unknown))}: no prompt can be made yet, or nothing is to be "
+            "asked. Build with --set llm.max_calls=0 first: it makes all that costs nothing.",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _print_stages(

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     LABEL_UNKNOWN = "label_unknown"  # the manifest's label is in no label space we were given
     NO_EVIDENCE = "no_evidence"  # nothing was measured that a text could point to
     UNGROUNDED = "ungrounded"  # the text claims what no evidence shows
+    NOT_OBJECTIVE = "not_objective"  # the model says more of a picture than is to be seen, twice
     # a model that is asked
     MODEL_TIMEOUT = "model_timeout"  # no answer within its time limit, at every try
     MODEL_RATE_LIMIT = "model_rate_limit"  # the server let us in at no try (429)
@@ -97,7 +98,7 @@ class Reason(StrEnum):
     MODEL_REFUSED = "model_refused"  # the model, or a filter in front of it, will not answer
     ANSWER_EMPTY = "answer_empty"  # it answered nothing
     ANSWER_CUT = "answer_cut"  # the answer is longer than max_tokens
-    ANSWER_INVALID = "answer_invalid"  # no JSON of the wanted shape, asked for a second time too
+    ANSWER_INVALID = "answer_invalid"  # not of the wanted shape, asked for a second time too
     # the run
     UPSTREAM = "upstream"  # a stage that this one needs has no usable row
     WORKER_CRASHED = "worker_crashed"  # the process that worked on this clip died twice
@@ -200,6 +201,7 @@ EVIDENCE = _struct(
     reliability=_text,
 )
 CUE = _struct(evidence_id=_text, reading=_text)
+VOTE = _struct(label=_text, count=_int)
 CANDIDATE = _struct(label=_text, score=_float, source=_text)
 
 ROW_HEAD: tuple[pa.Field, ...] = (
@@ -384,12 +386,26 @@ MOMENT = _stage(
 TONE = _stage(
     tone=_text,  # a sentence fragment that reads after "the voice: ", without a full stop
     tone_source=_text,  # prosody_rules | audio_model
-    words=pa.list_(_struct(feature=_text, word=_text, value=_float, unit=_text)),
-    arousal=_float,
+    words=pa.list_(
+        _struct(
+            feature=_text,
+            word=_text,
+            value=_float,  # null where a model heard it and nothing was measured
+            unit=_text,
+            reliability=_text,  # low: nobody but a model heard it; else null
+        )
+    ),
+    arousal=_float,  # as measured
     arousal_word=_text,
     rate_syll_s=_float,
     rate_source=_text,  # transcript | nuclei
     cautions=pa.list_(_text),
+    claims=pa.list_(  # what a model said of what can be measured; what contradicts is dropped
+        _struct(feature=_text, claimed=_text, measured=_text, verdict=_text)
+    ),  # verdict: agrees | adjacent | contradicts | not_measured
+    background=pa.list_(_text),  # as a model heard it, as are the next two
+    valence_hint=_text,  # pleasant | neither | unpleasant; in no text
+    confidence=_text,  # low | medium | high, as the model says
 )
 
 SCENE_FACTS = _struct(
@@ -414,6 +430,15 @@ SCENE = _stage(
     scene=_text,
     scene_source=_text,  # measured_facts | vision_model
     scene_facts=SCENE_FACTS,
+    scene_parts=_struct(  # as a model saw them
+        people=_text,
+        place=_text,
+        posture=_text,
+        gestures=pa.list_(_text),
+        objects=pa.list_(_text),
+    ),
+    burned_in_text=_text,  # the subtitle in the picture, as a model read it: no evidence
+    burned_in_status=_text,  # read | none_seen; null where nobody looked
 )
 
 LABEL = _stage(
@@ -432,10 +457,16 @@ FINE = _stage(
     cues=pa.list_(CUE),
     conflicts=pa.list_(_text),
     fine_caption=_text,
-    text_source=_text,  # composer | text_model
+    text_source=_text,  # composer | llm_blind | llm_told
     grounding=_float,  # share of claims that point to evidence, 0..1
-    llm_label=_text,
-    llm_agrees=_bool,
+    llm_label=_text,  # of the label space; what a model concludes from the evidence
+    llm_confidence=_float,  # as it says, 0..1
+    llm_agrees=_bool,  # with the label of the clip; null where there is none
+    llm_votes=pa.list_(VOTE),  # most first; null where one answer was asked for
+    second_label=_text,  # what the second model concludes from the same evidence
+    second_agrees=_bool,  # with llm_label
+    open_labels=pa.list_(_text),  # the model's own words, best first
+    rejected_text=_text,  # what a model wrote and the check refused; no other stage may read it
     flags=pa.list_(_text),
 )
 

@@ -15,7 +15,7 @@ import os
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 import yaml
@@ -293,7 +293,10 @@ class MomentSettings(Section):
 
 
 class ToneSettings(Section):
-    """The voice in words (``tone``); words and thresholds are in ``tone_words.yaml``."""
+    """The voice in words (``tone``); words and thresholds are in ``tone_words.yaml``.
+
+    What a model is asked, and how its claims are checked, is in ``tone_prompt.yaml``.
+    """
 
     by: Literal["prosody", "model"] = Field(
         "prosody",
@@ -306,7 +309,10 @@ class ToneSettings(Section):
 
 
 class SceneSettings(Section):
-    """What is to be seen (``scene``); words are in ``scene_words.yaml``."""
+    """What is to be seen (``scene``); words are in ``scene_words.yaml``.
+
+    What a model is asked, and what it may not say, is in ``scene_prompt.yaml``.
+    """
 
     by: Literal["facts", "model"] = Field(
         "facts",
@@ -338,6 +344,21 @@ class FineSettings(Section):
         "against the evidence.",
     )
     max_words: int = Field(120, ge=20, le=180, description="The reference trainer cuts at 200.")
+    told: bool = Field(
+        False,
+        description="Tell the model the clip's label, as MERR's authors did; else it concludes "
+        "blind, and whether it agrees is recorded.",
+    )
+    samples: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="Answers asked of llm.text for each clip, by other seeds; the label of most "
+        "counts. More than one need an llm.text.temperature over 0.",
+    )
+    second: bool = Field(
+        False, description="Also ask llm.second which label the evidence points to."
+    )
 
 
 class ModelSettings(Section):
@@ -529,6 +550,18 @@ class Settings(Section):
     llm: LlmSettings = LlmSettings()
     dataset: DatasetSettings = DatasetSettings()
     engine: EngineSettings = EngineSettings()
+
+    def asking(self) -> dict[Role, list[str]]:
+        """The models that stages ask, and which stages."""
+        asked: dict[Role, list[str]] = {}
+        for stage, by, role in (
+            ("tone", self.tone.by, "audio"),
+            ("scene", self.scene.by, "vision"),
+            ("fine", self.fine.by, "text"),
+        ):
+            if by == "model":
+                asked.setdefault(cast(Role, role), []).append(stage)
+        return asked
 
 
 def with_places(settings: Settings, out: Path) -> Settings:

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from merr_pipeline.pipeline import State
 from merr_pipeline.schema import STAGE_SCHEMAS, Refusal, Status
 from merr_pipeline.store import Entry
 
+if TYPE_CHECKING:  # it imports the SDK
+    from merr_pipeline.llm.ledger import Account
+
 EXIT_DONE, EXIT_SOME_FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """What one stage asked of one model in a run."""
+
+    stage: str
+    model: str
+    requests: int  # sent, whatever came of them
+    unanswered: int  # of these; a server may bill them all the same
+    from_cache: int  # answers that cost nothing now
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None  # null where the model has no price
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,8 @@ class Summary:
     unfinished: list[str]  # "clip: why", one for each with a stage that has no row yet
     failed_clips: int  # clips with a failed stage, and inputs refused at the door
     unfinished_clips: int  # clips with a stage that has no row yet
+    models: list[ModelUse] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # of the door to models
 
     @property
     def exit_code(self) -> int:
@@ -59,6 +78,23 @@ class View:
     reasons: dict[str, int]  # as in `Summary`, and so the next two
     failures: list[str]
     left_out: list[str]
+
+
+def uses_of(accounts: Iterable[Account]) -> list[ModelUse]:
+    """The accounts of a run's ledger, as the summary keeps them."""
+    return [
+        ModelUse(
+            stage=account.stage,
+            model=account.model,
+            requests=account.requests,
+            unanswered=account.unanswered,
+            from_cache=account.from_cache,
+            prompt_tokens=account.usage.prompt,
+            completion_tokens=account.usage.completion,
+            cost_usd=None if account.cost_usd is None else round(account.cost_usd, 6),
+        )
+        for account in accounts
+    ]
 
 
 def count_statuses(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:

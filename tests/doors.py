@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow as pa
 from pydantic import BaseModel
 
 from merr_pipeline.llm.client import Door
@@ -15,7 +16,10 @@ from merr_pipeline.llm.ledger import Account
 from merr_pipeline.llm.messages import user
 from merr_pipeline.llm.prices import Price, Prices
 from merr_pipeline.llm.questions import Answer, Question
+from merr_pipeline.llm.stage import CallStage
+from merr_pipeline.schema import Row
 from merr_pipeline.settings import LlmSettings
+from merr_pipeline.stage import Work
 
 PRICES = Prices(
     as_of="today", source="made", models=(Price(model="toy", input=10.0, output=100.0),)
@@ -102,3 +106,16 @@ async def _one(door: Door, one: Question[Any]) -> Any:
         return await door.ask(one)
     except Exception as error:
         return error
+
+
+def row_of(stage: CallStage, work: Work, settings: LlmSettings, folder: Path) -> Row:
+    """The row that a stage makes of a clip with a new door, as the store would give it."""
+
+    async def run() -> Row:
+        async with open_door(settings, folder, roles=stage.roles) as door:
+            return await stage.ask_one(work, door)
+
+    row = {"clip_id": "c", "input_key": "k", "row_hash": "h", **asyncio.run(run())}
+    (stored,) = pa.Table.from_pylist([row], schema=stage.schema).to_pylist()
+    assert {name: stored[name] for name in row} == row  # every column of it is in the schema
+    return stored

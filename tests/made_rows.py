@@ -223,5 +223,7 @@ def _payloads(clip: Clip) -> dict[str, Row]:
             f'The words are "words of {clip.clip_id}".',
             "text_source": "composer",
             "grounding": 1.0,
+            **dict.fromkeys(("llm_label", "llm_confidence", "llm_agrees", "llm_votes")),
+            **dict.fromkeys(("second_label", "second_agrees", "open_labels")),
         },
     }

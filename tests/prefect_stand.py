@@ -195,7 +195,6 @@ class Stand:
                 if process.poll() is None:
                     process.terminate()
                     process.wait(GONE_S)
-            self.bash(".venv/bin/prefect server stop")  # one that was started with --background
             assert wait_for(lambda: not self.processes(), GONE_S), self.processes()
         finally:
             for left in self.processes():

@@ -290,6 +290,23 @@ class TestRow:
         assert row_of(fine=failed)["fine_caption"] is None
         assert row_of(fine=failed)["evidence"]
 
+    def test_takes_what_a_model_concludes_and_nothing_that_was_refused(self):
+        said = {"text_source": "llm_blind", "llm_label": "sad", "llm_confidence": 0.4}
+        said |= {"llm_agrees": False, "llm_votes": [{"label": "sad", "count": 3}]}
+        said |= {"second_label": "fear", "second_agrees": False, "rejected_text": "he beams"}
+        label = {"open_labels": ["moody"]}
+        fine = {**said, "open_labels": ["low", "moody"]}
+
+        row = row_of(fine=fine, label=label)
+
+        assert {name: row[name] for name in said if name != "rejected_text"} == {
+            name: value for name, value in said.items() if name != "rejected_text"
+        }
+        assert row["open_labels"] == ["moody", "low"]
+        assert "he beams" not in str(row)
+        refused = row_of(fine=fine | not_ok("failed", "ungrounded"), label=label)
+        assert (refused["llm_label"], refused["open_labels"]) == (None, ["moody"])
+
     def test_names_the_tool_of_every_stage_that_has_a_row(self):
         entries = row_of(tone=None)["provenance"]
 

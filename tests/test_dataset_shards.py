@@ -120,9 +120,9 @@ def test_the_columns_are_those_of_the_contract():
         "transcript transcript_status transcript_source text_language "
         "spoken_language is_translation original_transcript original_source segments turns "
         "tone tone_status tone_source prosody egemaps "
-        "scene scene_source scene_facts "
-        "visual_expression coarse_caption fine_caption evidence cues conflicts "
-        "llm_label llm_agrees "
+        "scene scene_source scene_facts burned_in_text burned_in_status "
+        "visual_expression coarse_caption fine_caption text_source evidence cues conflicts "
+        "llm_label llm_confidence llm_agrees llm_votes second_label second_agrees "
         "flags quality review "
         "provenance"
     )

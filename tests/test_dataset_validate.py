@@ -199,6 +199,17 @@ class TestRows:
 
         only(problems(out), "clip_0004", "its fine caption claims 'lowered brows'")
 
+    def test_a_blind_text_is_held_against_the_label_of_its_model(self, out):
+        text = "In the video, the person shows raised lip corners. Raised lip corners point to "
+        blind = {"text_source": "llm_blind", "llm_label": "contempt"}
+
+        rewrite(out, CLIPS, lambda rows: rows[4].update(blind, fine_caption=f"{text}contempt."))
+        held = problems(out)
+        rewrite(out, CLIPS, lambda rows: rows[4].update(text_source="composer"))
+
+        assert not [line for line in held if "fine caption" in str(line)]
+        assert any("contempt is not the clip's label" in str(line) for line in problems(out))
+
     def test_a_coarse_caption_that_claims_what_no_evidence_shows(self, out):
         text = "The person's expression and actions include lowered brows."
         rewrite(out, CLIPS, lambda rows: rows[4].update(coarse_caption=text))

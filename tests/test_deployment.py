@@ -17,7 +17,7 @@ from small_builds import build_here, cut_sample, keys
 pytestmark = pytest.mark.long
 
 WORKER = "prefect worker start"
-SERVER, SERVER_PROCESS = "prefect server start", "prefect.server.api"
+SERVER = "prefect server start"
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_runs_page_shows_its_batches_its_progress_and_the_table_of_stages(
         in (artifacts["build-merr-stages"]["description"])
     )
     table = json.loads(artifacts["build-merr-stages"]["data"])
-    (summary,) = (samples_build / "runs").glob("*.json")
+    summary = min((samples_build / "runs").glob("*.json"))  # others may have built there again
     stages = json.loads(summary.read_text("utf-8"))["stages"]
     assert {
         row["stage"]: {k: n for k in ("ok", "skipped", "failed") if (n := row[k])} for row in table
@@ -226,13 +226,12 @@ def test_a_build_goes_on_while_the_server_is_away_and_reports_when_it_is_back(
     stand, clips, uninterrupted, tmp_path
 ):
     run, started = begin_and_hold(stand, clips, tmp_path)
-    stand.kill(SERVER_PROCESS, signal.SIGKILL)
+    stand.kill(SERVER, signal.SIGKILL)
 
     stand.let_go()
     assert wait_for((tmp_path / "dataset" / "manifest.json").exists)
     assert hashes(tmp_path) == hashes(uninterrupted)
 
-    stand.bash(".venv/bin/prefect server stop")  # forgets the process that is gone
     server = stand.commands.index(stand.command(SERVER))
     for line in stand.commands[server : server + 2]:  # and wait until it answers
         stand.begin(line)

@@ -17,6 +17,8 @@ def clip_row(**changes: object) -> dict:
         "label_space": "merr9",
         "coarse_caption": "The voice: fast.",
         "fine_caption": "In the video, the person shows raised cheeks.",
+        "text_source": "composer",
+        "llm_label": None,
         "transcript": "Hello.",
         "media_path": "a/clip_1.mp4",
         "sha256": "0" * 64,
@@ -152,3 +154,24 @@ def test_a_question_with_a_misspelt_placeholder_is_refused(tmp_path):
 
     with pytest.raises(MerrError, match=r"must have \{labels\}"):
         load_questions(tmp_path)
+
+
+class TestTextsOfModels:
+    def fine(self, **changes: object) -> list[dict]:
+        row = clip_row(llm_label="happy", **changes)
+        return [r for r in instruction_records(row, QUESTIONS) if r["granularity"] == "fine"]
+
+    @pytest.mark.parametrize(("source", "named"), [("llm_blind", False), ("llm_told", True)])
+    def test_a_question_names_the_label_only_where_the_model_was_told_it(self, source, named):
+        [record] = self.fine(text_source=source)
+
+        question = record["messages"][0]["content"]
+        assert ("happy" in question) == named
+        assert record["task"] == "reason"
+
+    @pytest.mark.parametrize("label", ["sad", None])
+    def test_a_blind_text_about_another_label_than_the_clips_is_no_answer(self, label):
+        assert self.fine(text_source="llm_blind", label=label) == []
+
+    def test_a_told_text_is_about_the_clips_label_whatever_the_model_thinks(self):
+        assert len(self.fine(text_source="llm_told", label="sad")) == 1

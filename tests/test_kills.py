@@ -347,7 +347,7 @@ def test_a_tool_program_ends_in_the_middle_of_a_clip_when_its_worker_has_died():
     )
     with tool:
         tool.stdout.read(8)  # it is ready
-        tool.stdin.write(b"{}\n")
+        tool.stdin.write(b'{"limit_s": 60}\n')
         tool.stdin.close()  # as the end of a process closes it
 
         assert tool.wait(20) == 0

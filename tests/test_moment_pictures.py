@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from merr_pipeline.moment.pictures import face_jpeg, frame_jpeg, square_around
+from merr_pipeline.media import frame_jpeg
+from merr_pipeline.moment.pictures import face_jpeg, square_around
 
 
 def read(jpeg: bytes) -> np.ndarray:

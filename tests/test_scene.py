@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from made_faces import make_face, make_probe, make_track, no_face, times
 
-from merr_pipeline.moment.pictures import frame_jpeg
+from merr_pipeline.media import frame_jpeg
 from merr_pipeline.scene.facts import SceneStage, facing
 from merr_pipeline.scene.words import load_scene_words, word_for
 from merr_pipeline.schema import Clip, ClipId, MerrError
@@ -255,7 +255,8 @@ def test_the_row_fits_the_schema_with_and_without_a_face():
     head = {"clip_id": "made", "input_key": "", "row_hash": ""}
     for row in (scene(), scene(NO_MOMENT, no_face())):
         [back] = pa.Table.from_pylist([{**head, **row}], schema=SceneStage.schema).to_pylist()
-        assert back == {**head, **row}
+        of_models = dict.fromkeys(("scene_parts", "burned_in_text", "burned_in_status"))
+        assert back == {**head, **row, **of_models}
 
 
 def test_values_are_rounded_before_they_meet_a_threshold():

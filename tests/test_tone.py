@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from made_voice_rows import transcript_row, voice_row
 
 from merr_pipeline.schema import PROSODY, TONE, Clip, ClipId, MerrError
 from merr_pipeline.settings import Settings, load_settings
@@ -22,47 +23,6 @@ FLAGS = [
     *("low_snr", "snr_unsure", "clipped_sound", "tonal_background", "pitch_unstable"),
     "broken_sound",
 ]
-
-ORDINARY = {
-    "f0_median_hz": 210.0,
-    "f0_sd_st": 2.5,
-    "contour_st": 0.0,
-    "ending_st": 0.0,
-    "voiced_s": 1.5,
-    "octave_outlier_share": 0.0,
-    "rate_syll_s": 4.9,
-    "effort_db": -11.0,
-    "hnr_db": 12.0,
-    "loudness_lufs": -23.0,
-    "level_dbfs": -25.0,
-    "snr_db": 25.0,
-    "snr_method": "gaps",
-}
-
-
-def voice_row(speech_s=2.0, pauses=(), flags=(), status="ok", reason=None, **prosody):
-    """A row of the voice stage; ordinary in all that is not named."""
-    return {
-        "status": status,
-        "reason": reason,
-        "speech_s": speech_s,
-        "speech_uncertain": False,
-        "pauses": list(pauses),
-        "prosody": {**ORDINARY, **prosody},
-        "flags": list(flags),
-    }
-
-
-def transcript_row(text=None, language=None, **further):
-    status = "skipped" if text is None else "ok"
-    nobody_said = dict.fromkeys(("spoken_language", "is_translation", "original_transcript"))
-    return {
-        "status": status,
-        "transcript": text,
-        "text_language": language,
-        **nobody_said,
-        **further,
-    }
 
 
 def described(**voice):
@@ -251,6 +211,17 @@ def test_arousal_has_five_words(value, word):
 def test_too_little_speech_is_not_described(little):
     row = run(voice_row(**little))
     assert (row["status"], row["reason"], row["tone"]) == ("skipped", "little_speech", None)
+
+
+def test_a_voice_of_which_one_thing_can_be_said_is_not_described():
+    """Half a second with a steady pitch is of "ordinary timbre", and that tells nothing."""
+    short = {"speech_s": 0.54, "voiced_s": 0.5, "effort_db": -10.0}
+    row = run(voice_row(**short))
+    assert (row["status"], row["reason"], row["tone"]) == ("skipped", "little_speech", None)
+    assert row["detail"] == "too little to describe a voice by: ordinary timbre"
+
+    more = described(**short | {"voiced_s": 0.6})
+    assert more["tone"].count(";") >= 1
 
 
 def test_little_voiced_speech_has_no_words_for_pitch_and_says_so():

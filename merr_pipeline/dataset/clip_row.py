@@ -26,10 +26,7 @@ _MEASURED: dict[str, Sequence[str]] = {
         *("gaze", "others", "action_units", "au_series"),
         *("peak_frame_index", "peak_time_s", "peak_score", "peak_verdict", "peaks", *PICTURES),
     ),
-    "label": (
-        *("label_space", "label_candidates", "label_runner_up", "label_margin"),
-        "open_labels",
-    ),
+    "label": (*("label_space", "label_candidates", "label_runner_up", "label_margin"),),
     "scene": ("scene_facts",),
     "fine": ("evidence", "cues", "conflicts"),
 }
@@ -39,14 +36,18 @@ _DECIDED: dict[str, Sequence[str]] = {
         *("original_transcript", "original_source", "segments", "turns"),
     ),
     "tone": ("tone", "tone_source"),
-    "scene": ("scene", "scene_source"),
+    "scene": ("scene", "scene_source", "burned_in_text", "burned_in_status"),
     "label": ("label", "label_source", "label_confidence"),
-    "fine": ("fine_caption", "llm_label", "llm_agrees"),
+    "fine": (
+        *("fine_caption", "text_source", "llm_label", "llm_confidence", "llm_agrees"),
+        *("llm_votes", "second_label", "second_agrees"),
+    ),
 }
 _READ_ELSE = {
     "voice": ("prosody", "pauses", "speech_s"),
     "tone": ("arousal", "rate_syll_s", "rate_source"),
-    "fine": ("grounding",),
+    "label": ("open_labels",),
+    "fine": ("grounding", "open_labels"),
 }
 """Read below, or for the quality scores."""
 
@@ -74,6 +75,7 @@ def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> R
     row |= {name: _picture(row[name], f"{clip.clip_id}/{name}.jpg") for name in PICTURES}
     row |= {f"{stage}_status": _status(rows, stage) for stage in ("transcript", "tone")}
     return row | {
+        "open_labels": _open_labels(rows),
         "prosody": _prosody(rows),
         "flags": flags_of(rows),
         "quality": quality(rows),
@@ -110,6 +112,13 @@ def _picture(jpeg: bytes | None, name: str) -> dict[str, Any] | None:
 
 def _status(rows: Rows, stage: str) -> str:
     return "ok" if is_ok(rows, stage) else why_not_ok(rows, stage)
+
+
+def _open_labels(rows: Rows) -> list[str]:
+    """The manifest's own word for the label, then those of a model, each once."""
+    given = rows.get("label", {}).get("open_labels") or []
+    found = (rows["fine"]["open_labels"] or []) if is_ok(rows, "fine") else []
+    return list(dict.fromkeys([*given, *found]))
 
 
 def _prosody(rows: Rows) -> Row | None:

@@ -25,6 +25,7 @@ from merr_pipeline.schema import (
     SPAN,
     TURN,
     VOICE,
+    VOTE,
 )
 
 PICTURES = ("peak_frame", "face_crop")
@@ -143,15 +144,22 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "scene": _text,
     "scene_source": _text,
     "scene_facts": SCENE_FACTS,
+    "burned_in_text": _text,  # the subtitle in the picture, as a model read it
+    "burned_in_status": _text,
     # texts
     "visual_expression": _text,
     "coarse_caption": _text,
     "fine_caption": _text,
+    "text_source": _text,  # composer | llm_blind | llm_told
     "evidence": pa.list_(EVIDENCE),
     "cues": pa.list_(CUE),
     "conflicts": pa.list_(_text),
     "llm_label": _text,
+    "llm_confidence": _float,
     "llm_agrees": _bool,
+    "llm_votes": pa.list_(VOTE),
+    "second_label": _text,
+    "second_agrees": _bool,
     # quality
     "flags": pa.list_(_text),
     "quality": QUALITY,

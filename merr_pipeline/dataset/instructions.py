@@ -10,7 +10,9 @@ fine      `reason`     the fine text
 ========  ===========  ============================
 
 The fine text of a label that came with the clip weighs the clues for that label, so its question
-names the label: else a model would learn to speak of a label that nobody gave it.
+names the label: else a model would learn to speak of a label that nobody gave it. The text of a
+model that was asked blind concludes by itself; where it is about another label than the clip's, or
+the clip has none, it gives no record: question and answer would not go together.
 
 A clip whose label is undecided gives `describe` alone: the coarse caption, and the fine text, which
 then describes and does not conclude.
@@ -27,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from merr_pipeline.dataset.placeholders import filled_with
 from merr_pipeline.emotion.spaces import SPACES_TEMPLATE
+from merr_pipeline.fuse.judge import BLIND, TOLD, label_of_text
 from merr_pipeline.fuse.phrases import pick
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.templates import load_template
@@ -34,7 +37,7 @@ from merr_pipeline.templates import load_template
 TEMPLATE = "questions.yaml"
 TASKS = ("emotion", "sentiment", "describe", "reason")
 GIVEN = "reason_given"
-"""Pool of the task `reason` for a label that the manifest gave."""
+"""Pool of the task `reason` for a text that was written for a given label."""
 
 SENTIMENT_SPACE = "sentiment"
 """Its labels are sentiments, so there is no emotion to ask for."""
@@ -106,14 +109,20 @@ def _tasks(clip_row: Row, questions: Questions) -> Iterator[tuple[str, str, str]
             yield "coarse", "emotion", label
         if label in questions.sentiments:
             yield "coarse", "sentiment", questions.sentiments[label]
-    if fine:
+    if fine and label_of_text(clip_row) == label:
         yield "fine", "describe" if label is None else "reason", fine
+
+
+def _is_about_a_given_label(clip_row: Row) -> bool:
+    if clip_row["text_source"] in (BLIND, TOLD):
+        return bool(clip_row["text_source"] == TOLD)
+    return bool(clip_row["label_source"] == "manifest")
 
 
 def _record(clip_row: Row, granularity: str, task: str, answer: str, questions: Questions) -> Row:
     record_id = f"{clip_row['clip_id']}:{granularity}:{task}"
     labels = questions.labels.get(clip_row["label_space"] or "", ())
-    given = task == "reason" and clip_row["label_source"] == "manifest"
+    given = task == "reason" and _is_about_a_given_label(clip_row)
     question = pick(questions.pools[GIVEN if given else task], record_id, "question")
     question = question.replace("{labels}", ", ".join(labels))
     question = question.replace("{label}", clip_row["label"] or "")

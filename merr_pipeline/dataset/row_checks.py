@@ -31,18 +31,17 @@ from merr_pipeline.dataset.shards import ROW_GROUP_SIZE, shard_index
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
 from merr_pipeline.fuse.check import Grounding, check_text
+from merr_pipeline.fuse.form import TRAINER_WORDS
+from merr_pipeline.fuse.judge import label_of_text
 from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.schema import Reason, Row
-
-TRAINER_WORDS = 200
-"""Emotion-LLaMA's text processor cuts an answer here."""
 
 _COPIED = ("label", "label_source", "transcript", "media_path", "sha256", "split")
 """Columns of a record that repeat its clip's."""
 
 _CLIP_COLUMNS = (
     *("clip_id", "other_paths", "source_id", "speaker_id", "coarse_caption"),
-    *("fine_caption", "evidence"),
+    *("fine_caption", "evidence", "text_source", "llm_label"),
     *(*_COPIED, *PICTURES),
 )
 _RECORD_COLUMNS = ("record_id", "clip_id", "granularity", "messages", *_COPIED)
@@ -110,7 +109,8 @@ class RowChecks:
         fine, coarse, evidence = row["fine_caption"], row["coarse_caption"], row["evidence"] or []
         proofs: dict[str, Grounding] = {}
         if fine is not None:
-            proofs["fine"] = check_text(fine, evidence, row["label"], self._lexicon, self._rules)
+            label = label_of_text(row)
+            proofs["fine"] = check_text(fine, evidence, label, self._lexicon, self._rules)
         if coarse is not None:
             proofs["coarse"] = check_caption(coarse, evidence, self._rules, self._lexicon)
         for which, proof in proofs.items():

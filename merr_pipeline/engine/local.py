@@ -6,7 +6,8 @@ ends as failed in the stage it was in: as ``decode_timeout`` where the worker wa
 clip took too long, otherwise as ``worker_crashed``. What is left of it then goes on.
 
 Stages that want a GPU have workers of their own, one for each GPU: a batch goes from lane to lane,
-and the stages that need none keep all processors.
+and the stages that need none keep all processors. Stages that ask models have a lane without
+workers: a batch waits there in the parent, while the workers see to others.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
 
+from merr_pipeline.engine.calls import Caller
 from merr_pipeline.engine.watch import NO_LIMITS, Limits
 from merr_pipeline.engine.worker import LIVES, Worker, WorkerDiedError
+from merr_pipeline.llm.stage import CallStage
 from merr_pipeline.pipeline import BatchReport, Outcome, Pipeline, State
 from merr_pipeline.schema import Clip
 
@@ -31,10 +35,13 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Lane:
-    """Stages that run one after another on one worker, and the workers that are free for them."""
+    """Stages that run one after another on one worker, and the workers that are free for them.
+
+    Without workers they run in the parent.
+    """
 
     stages: frozenset[str]
-    free: queue.SimpleQueue[Worker]
+    free: queue.SimpleQueue[Worker] | None
 
 
 class LocalEngine:
@@ -43,6 +50,7 @@ class LocalEngine:
     ``open_pipeline`` is called once in each worker (so it must be picklable); ``pipeline`` is the
     parent's: between lanes and after a crash it says what is left of a clip. Each of ``gpus``, a
     value of ``CUDA_VISIBLE_DEVICES``, gets one worker more, for the stages that want a GPU.
+    ``caller`` asks models, for stages that do.
     """
 
     def __init__(
@@ -52,9 +60,11 @@ class LocalEngine:
         pipeline: Pipeline,
         limits: Limits = NO_LIMITS,
         gpus: Sequence[str] = (),
+        caller: Caller | None = None,
     ) -> None:
-        self._pipeline = pipeline
-        self._one_at_a_time = threading.Lock()  # the parent's pipeline is not made for threads
+        self._pipeline, self._caller = pipeline, caller
+        if caller is not None:
+            pipeline.asking = caller.annotate
         self._stopping = threading.Event()
         wanting = {stage.name for stage in pipeline.stages if stage.resources.gpus and gpus}
         hidden = "" if wanting else None
@@ -63,10 +73,13 @@ class LocalEngine:
         self._workers = plain + on_gpu
         free, free_gpus = _queue_of(plain), _queue_of(on_gpu)
         self._pools = ((free, len(plain)), (free_gpus, len(on_gpu)))
-        names = [stage.name for stage in pipeline.stages]
+        asking = {stage.name for stage in pipeline.stages if isinstance(stage, CallStage)}
+        places = dict.fromkeys(asking) | dict.fromkeys(wanting, free_gpus)
         self._lanes = [
-            Lane(frozenset(group), free_gpus if wants else free)
-            for wants, group in groupby(names, wanting.__contains__)
+            Lane(frozenset(group), place)
+            for place, group in groupby(
+                [stage.name for stage in pipeline.stages], lambda name: places.get(name, free)
+            )
         ]
 
     def run(self, states: Sequence[State]) -> BatchReport:
@@ -81,12 +94,23 @@ class LocalEngine:
             if number:
                 states = self._rest_of(states, number, report)
             todo = [state for state in states if not lane.stages.isdisjoint(state.pending)]
-            if todo or not states:
-                report.add(self._run_in(lane, todo))
+            if lane.free is None:
+                report.add(self._ask(lane, todo))
+            elif todo or not states:
+                report.add(self._run_in(lane, lane.free, todo))
         return report
 
-    def _run_in(self, lane: Lane, states: Sequence[State]) -> BatchReport:
-        worker = lane.free.get()
+    def _ask(self, lane: Lane, states: Sequence[State]) -> BatchReport:
+        self._check_stop()
+        try:
+            return self._pipeline.run(states, lane.stages)
+        except CancelledError:
+            raise StoppedError from None
+
+    def _run_in(
+        self, lane: Lane, free: queue.SimpleQueue[Worker], states: Sequence[State]
+    ) -> BatchReport:
+        worker = free.get()
         try:
             worker.start()
             self._check_stop()
@@ -96,16 +120,20 @@ class LocalEngine:
             self._check_stop()  # it was we who killed it
             return self._one_by_one(worker, lane, [state.clip for state in states], death)
         finally:
-            lane.free.put(worker)
+            free.put(worker)
 
     def stop(self) -> None:
         """End all work now: kill the workers. What they had written is in the store."""
         self._stopping.set()
         for worker in self._workers:
             worker.kill()
+        if self._caller is not None:
+            self._caller.stop()
 
     def close(self) -> None:
-        """Stop the workers and the tools they started."""
+        """Stop the workers and the tools they started; close the door to models."""
+        if self._caller is not None:
+            self._caller.close()
         for free, count in self._pools:
             for _ in range(count):
                 free.get().close()
@@ -126,7 +154,7 @@ class LocalEngine:
     def _rest_of(self, states: Sequence[State], lane: int, report: BatchReport) -> list[State]:
         """What the lanes from this one on get of a batch; a clip that changed waits."""
         later = frozenset().union(*(one.stages for one in self._lanes[lane:]))
-        with self._one_at_a_time:
+        with self._pipeline.lock:
             self._pipeline.store.refresh()
             rests = [
                 self._pipeline.rest_of(state, later)
@@ -166,11 +194,11 @@ class LocalEngine:
         state = self._left_of(clip, self._pipeline.settled)
         if death.in_hand.stage not in (None, *state.pending):
             return []  # it was trying again what had failed in an earlier run; that row stands
-        with self._one_at_a_time:
+        with self._pipeline.lock:
             return [self._pipeline.give_up(state, death.why)] if state.pending else []
 
     def _left_of(self, clip: Clip, ask: Callable[[Clip], State]) -> State:
-        with self._one_at_a_time:
+        with self._pipeline.lock:
             self._pipeline.store.refresh()
             return ask(clip)
 

@@ -1,8 +1,8 @@
 """The evidence list of a clip: everything that a text about it may point to, numbered E1, E2, ...
 
 It is made from the rows of the stages alone: active Action Units at the peak, a notable head pose,
-how far the moment stands out, the voice in words, the quotation, what is to be seen, and last what
-is missing and why. What is not in the list, no text may claim.
+how far the moment stands out, the voice in words, the quotation, who speaks when, what is to be
+seen, and last what is missing and why. What is not in the list, no text may claim.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class Kind(StrEnum):
     VOICE = "voice"  # key: the feature, e.g. "tempo"; word: e.g. "fast"
     AROUSAL = "arousal"  # word: e.g. "very high"
     WORDS = "words"  # word: the quotation
+    ORIGINAL = "original"  # what was said, where the quotation is a translation
+    TURNS = "turns"  # who speaks when, where the words name several
     SCENE = "scene"  # key: the fact, e.g. "light"; word: e.g. "dim"
-    MISSING = "missing"  # key: the stage, "unseen_units" or "turned_face"
+    MISSING = "missing"  # key: the stage, "unseen_units", "turned_face" or "caution"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Item:
 
 
 Rows = Mapping[str, Row]
+
+MOST_TURNS = 8  # told of one clip
+HEARD_ALONE = " (heard by a model, not measured)"
 
 
 def collect_evidence(rows: Rows, rules: Rules, wording: FineText) -> list[Item]:
@@ -166,7 +171,8 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
     for entry in tone["words"] or []:
         name = entry["feature"].replace("_", " ")
         unit = None if entry["unit"] == entry["feature"] else entry["unit"]  # "pauses: one (1)"
-        number = _number(entry["value"], unit)
+        is_heard = entry.get("reliability") == "low"
+        number = HEARD_ALONE if is_heard else _number(entry["value"], unit)
         yield Item(
             Kind.VOICE,
             "voice",
@@ -175,17 +181,19 @@ def _voice_items(rows: Rows) -> Iterator[Item]:
             entry["word"],
             value=entry["value"],
             scale=entry["unit"],
-            reliability=reliability,
+            reliability=entry.get("reliability") or reliability,
         )
     if tone["arousal_word"]:
+        is_heard = tone["arousal"] is None
+        number = HEARD_ALONE if is_heard else _number(tone["arousal"], None)
         yield Item(
             Kind.AROUSAL,
             "voice",
             "arousal",
-            f"vocal arousal: {tone['arousal_word']}{_number(tone['arousal'], None)}",
+            f"vocal arousal: {tone['arousal_word']}{number}",
             tone["arousal_word"],
             value=tone["arousal"],
-            reliability=reliability,
+            reliability="low" if is_heard else reliability,
         )
 
 
@@ -213,6 +221,35 @@ def _words_items(rows: Rows) -> Iterator[Item]:
         quotation,
         time_s=min(starts, default=None),
     )
+    if original := plain_quotation(row.get("original_transcript") or ""):
+        origin = ", ".join(filter(None, (row["original_source"], row["spoken_language"])))
+        text = f'original words ({origin}): "{original}"'
+        yield Item(Kind.ORIGINAL, "words", "original", text, original)
+    if len(speakers) > 1:
+        yield _turns(row)
+
+
+def _turns(row: Row) -> Item:
+    """Who speaks when. Their names stay out: they would tell who somebody is, and of what gender.
+
+    Several are letters in the order of speaking; a turn of nobody known is ``somebody``'s.
+    """
+    names = dict.fromkeys(turn["speaker"] for turn in row["turns"] if turn["speaker"])
+    letters = {name: f"speaker {_letter(place)}" for place, name in enumerate(names)}
+    told = [
+        f"{letters.get(turn['speaker'], 'somebody')} {turn['start_s']:.2f} to {turn['end_s']:.2f} s"
+        for turn in row["turns"][:MOST_TURNS]
+    ]
+    if (more := len(row["turns"]) - MOST_TURNS) > 0:
+        told.append(f"and {more} more")
+    if "overlapping_turns" in (row.get("flags") or []):
+        told.append("two of them at once")
+    first_s = row["turns"][0]["start_s"]
+    return Item(Kind.TURNS, "words", "turns", f"turns: {', '.join(told)}", time_s=first_s)
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
 def plain_quotation(text: str) -> str:
@@ -232,9 +269,7 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         return
     row = rows["scene"]
     if row["scene_source"] != "measured_facts" and row["scene"]:
-        text = plain_quotation(row["scene"])
-        yield Item(Kind.SCENE, "scene", "scene", f"scene ({row['scene_source']}): {text}", text)
-        return
+        yield from _described_items(row)
     facts = dict(row["scene_facts"] or {})
     if facts.get("faces_in_view") is None and _has_several_faces(rows):
         facts["faces_in_view"] = "several"
@@ -242,6 +277,16 @@ def _scene_items(rows: Rows, wording: FineText) -> Iterator[Item]:
         if facts.get(key) is not None:
             word = str(facts[key])
             yield Item(Kind.SCENE, "scene", key, f"{key.replace('_', ' ')}: {word}", word)
+
+
+def _described_items(row: Row) -> Iterator[Item]:
+    """What a model saw: the whole, then its parts."""
+    parts = row.get("scene_parts") or {}
+    for key, said in {"scene": row["scene"], **parts}.items():
+        text = plain_quotation(said if isinstance(said, str) else ", ".join(said or []))
+        if text:
+            name = "scene" if key == "scene" else f"scene, {key}"
+            yield Item(Kind.SCENE, "scene", key, f"{name} ({row['scene_source']}): {text}", text)
 
 
 def _has_several_faces(rows: Rows) -> bool:
@@ -258,6 +303,9 @@ def _missing_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item
             reason = rows[stage]["reason"]
             told = wording.missing.reasons.get(reason, str(reason).replace("_", " "))
             yield Item(Kind.MISSING, "missing", stage, f"no {name}: {told}", str(reason))
+    if is_ok(rows, "tone"):
+        for caution in rows["tone"]["cautions"] or []:
+            yield Item(Kind.MISSING, "missing", "caution", f"about the voice: {caution}", caution)
     if is_ok(rows, "face") and is_ok(rows, "moment"):
         seen = rules.seen(rows["moment"])
         relevant = [code for code, unit in rules.table.units.items() if unit.emotion_relevant]

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from merr_pipeline.emotion.facs import load_action_units
-from merr_pipeline.emotion.rules import load_rules
-from merr_pipeline.fuse.check import check_text
 from merr_pipeline.fuse.composer import Composer
-from merr_pipeline.fuse.draft import Label
-from merr_pipeline.fuse.evidence import collect_evidence
-from merr_pipeline.fuse.lexicon import load_lexicon
-from merr_pipeline.fuse.phrases import load_au_phrases
-from merr_pipeline.fuse.wording import load_fine_text
+from merr_pipeline.fuse.grounds import NEEDS, Grounds, label_of
 from merr_pipeline.schema import FINE, Reason, Row
 from merr_pipeline.settings import Settings
-from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail, skip
+from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail
 
 SOURCE = "composer"
 
@@ -24,32 +17,24 @@ class FineStage(Stage):
     """One text per clip, by rule, checked before it is kept."""
 
     name = "fine"
-    needs = ("probe", "voice", "transcript", "face", "moment", "tone", "scene", "label")
+    needs = NEEDS
     schema = FINE
 
     def __init__(self, settings: Settings) -> None:
-        folder, self._settings = settings.templates, settings.fine
-        table = load_action_units(folder)
-        self._rules = load_rules(table, folder)
-        self._wording = load_fine_text(folder)
-        self._lexicon = load_lexicon(table, folder)
-        phrases = load_au_phrases(table, folder)
-        self._composer = Composer(self._rules, phrases, self._wording, settings.fine.max_words)
-        self._templates = digest(
-            [
-                *(table.sha256, self._rules.sha256, self._wording.sha256),
-                *(self._lexicon.sha256, phrases.sha256),
-            ]
+        self._max_words = settings.fine.max_words
+        self._grounds = Grounds.load(settings.templates)
+        self._composer = Composer(
+            self._grounds.rules, self._grounds.phrases, self._grounds.wording, self._max_words
         )
 
     def identity(self) -> Identity:
         """All five templates, and the length."""
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool=SOURCE,
-            template=self._templates,
-            settings=self._settings.model_dump(mode="json"),
+            template=digest(self._grounds.sha256s),
+            settings={"max_words": self._max_words},
         )
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
@@ -64,15 +49,10 @@ class FineStage(Stage):
                 ``UNGROUNDED`` when the text says what the evidence does not, with the first such
                 claim as detail. Both keep the evidence list, and the latter all else but the text.
         """
-        items = collect_evidence(work.seen, self._rules, self._wording)
+        items, label = self._grounds.evidence_of(work), label_of(work)
         evidence = [item.row() for item in items]
-        if all(row["modality"] == "missing" for row in evidence):
-            raise skip(Reason.NO_EVIDENCE, payload={"evidence": evidence})
-        label = Label(None, None)
-        if work.ok("label"):
-            label = Label(work.seen["label"]["label"], work.seen["label"]["label_source"])
         made = self._composer.compose(items, label, work.clip.sha256)
-        proof = check_text(made.text, evidence, label.name, self._lexicon, self._rules)
+        proof = self._grounds.prove(made.text, evidence, label.name)
         row: Row = {
             "evidence": evidence,
             "cues": made.cues,

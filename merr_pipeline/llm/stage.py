@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from merr_pipeline.llm.questions import Answer, Question
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.settings import Role
@@ -27,11 +29,15 @@ class Asks(Protocol):
 class CallStage(Stage):
     """A stage whose rows come from models. ``roles`` are the models that it asks."""
 
+    name: str
+    schema: pa.Schema
     roles: tuple[Role, ...] = ()
     at_once = 1_000_000  # a batch waits together; limits are the door's
 
     def questions(self, work: Work) -> Sequence[Question[Any]]:
         """What is asked about one clip; all are asked at the same time.
+
+        Called in threads, for several clips at once.
 
         Raises:
             NotOk: there is nothing to ask.
@@ -58,7 +64,8 @@ class CallStage(Stage):
             OSError: the disk of the answer cache is full.
         """
         try:
-            asked = [door.ask(question) for question in self.questions(work)]
+            questions = await asyncio.to_thread(self.questions, work)  # it may decode for a while
+            asked = [door.ask(question) for question in questions]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):

@@ -16,12 +16,12 @@ import numpy as np
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
 from merr_pipeline.emotion.spaces import load_label_space
-from merr_pipeline.media import read_frames
+from merr_pipeline.media import Picture, frame_jpeg, read_frames
 from merr_pipeline.moment.course import summaries
 from merr_pipeline.moment.others import describe_others
 from merr_pipeline.moment.peaks import Moment, Peak, find_moment
 from merr_pipeline.moment.person import MainPerson, choose_person
-from merr_pipeline.moment.pictures import Picture, face_jpeg, frame_jpeg
+from merr_pipeline.moment.pictures import face_jpeg
 from merr_pipeline.moment.rules import load_moment_rules
 from merr_pipeline.moment.series import Series
 from merr_pipeline.moment.speaking import may_talk, speaking

@@ -51,11 +51,7 @@ class SceneStage(Stage):
 
     def annotate_one(self, work: Work) -> Row:
         """The payload for one clip; null where nothing was measured."""
-        facts = {
-            **light_and_motion(work.seen["probe"], self._words),
-            **_face_facts(work),
-            **(main_person(work, self._words) if work.ok("moment") else _NO_PERSON),
-        }
+        facts = measured_facts(work, self._words)
         return {
             "scene": sentence(
                 facts, self._words, person=work.ok("moment"), several=several_at_peak(work)
@@ -71,6 +67,15 @@ _NO_PERSON = dict.fromkeys(
         *("colour", "saturation", "warmth"),
     )
 )
+
+
+def measured_facts(work: Work, words: SceneWords) -> Row:
+    """All of `schema.SCENE_FACTS` for one clip; null where nothing was measured."""
+    return {
+        **light_and_motion(work.seen["probe"], words),
+        **_face_facts(work),
+        **(main_person(work, words) if work.ok("moment") else _NO_PERSON),
+    }
 
 
 def light_and_motion(probe: Row, words: SceneWords) -> Row:

@@ -16,9 +16,9 @@ from merr_pipeline.speech.wording import (
     Measures,
     arousal_value,
     cautions_for,
-    compose,
     describe,
     lacks,
+    parts,
     pitch_level_st,
     word_for,
 )
@@ -44,7 +44,7 @@ class ToneStage(Stage):
         """The tables by their content, and every setting of ``tone``."""
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool=SOURCE,
             tool_version=str(self._words.version),
             template=self._template.sha256,
@@ -52,13 +52,8 @@ class ToneStage(Stage):
         )
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
-        """Who speaks, and what language, where the edges between words differ by that."""
-        used = self._words.groups_used()
-        known = {
-            "speaker": clip.speaker_id,
-            "language": [clip.spoken_language, clip.language],
-        }
-        return {name: value for name, value in known.items() if name in used}
+        """As `tone_facts`."""
+        return tone_facts(clip, self._words)
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """One row per clip."""
@@ -71,13 +66,29 @@ class ToneStage(Stage):
             NotOk: skipped with the reason of ``voice`` where that was skipped, with ``UPSTREAM``
                 where it failed, with ``LITTLE_SPEECH`` where there is too little to describe.
         """
-        voice = work.seen["voice"]
-        if voice["status"] == Status.SKIPPED:
-            raise skip(Reason(voice["reason"]), _maybe_a_voice(voice))
-        if not work.ok("voice"):
-            raise skip(Reason.UPSTREAM, f"voice: {voice['reason']}")
-        found, rate, source = _listen(work.clip, work.seen, self._words, self._settings.tempo_from)
-        return describe_voice(found, rate, source, self._words)
+        return measured_tone(work, self._words, self._settings.tempo_from)
+
+
+def measured_tone(work: Work, words: ToneWords, tempo_from: str) -> Row:
+    """The payload of a ``tone`` row by measures alone.
+
+    Raises:
+        NotOk: as `ToneStage.annotate_one`.
+    """
+    voice = work.seen["voice"]
+    if voice["status"] == Status.SKIPPED:
+        raise skip(Reason(voice["reason"]), _maybe_a_voice(voice))
+    if not work.ok("voice"):
+        raise skip(Reason.UPSTREAM, f"voice: {voice['reason']}")
+    found, rate, source = _listen(work.clip, work.seen, words, tempo_from)
+    return describe_voice(found, rate, source, words)
+
+
+def tone_facts(clip: Clip, words: ToneWords) -> Mapping[str, Any]:
+    """Who speaks, and what language, where the edges between words differ by that."""
+    used = words.groups_used()
+    known = {"speaker": clip.speaker_id, "language": [clip.spoken_language, clip.language]}
+    return {name: value for name, value in known.items() if name in used}
 
 
 def _maybe_a_voice(voice: Row) -> str:
@@ -170,11 +181,12 @@ def describe_voice(
     by_feature = {item["feature"]: item["word"] for item in found}
     if arousal_word is not None:
         by_feature[AROUSAL] = arousal_word
-    text = compose(by_feature, words.sentence)
-    if not text:
-        raise skip(Reason.LITTLE_SPEECH, "no measure that a word could be made from")
+    said = parts(by_feature, words.sentence)
+    if len(said) < words.least_parts:
+        only = said[0] if said else "nothing"
+        raise skip(Reason.LITTLE_SPEECH, f"too little to describe a voice by: {only}")
     return {
-        "tone": text,
+        "tone": words.sentence.joined_by.join(said),
         "tone_source": SOURCE,
         "words": found,
         "arousal": measures[AROUSAL],

@@ -153,6 +153,7 @@ class ToneWords(_Table):
 
     version: int
     too_little: dict[str, float]
+    least_parts: int = Field(ge=1)
     registers: tuple[Register, ...] = Field(min_length=1)
     tempo_from_text: TextTempo
     arousal: Arousal
@@ -175,6 +176,12 @@ class ToneWords(_Table):
             return fixed
         edges = [*row.below, math.inf]
         return tuple(Step(below=e, word=s.word) for e, s in zip(edges, fixed, strict=True))
+
+    def words_of(self, name: str) -> frozenset[str]:
+        """Every word that a feature (or ``arousal``) can get."""
+        words = {step.word for step in self.shipped_steps(name) if step.word is not None}
+        refined = () if name == AROUSAL else self.features[name].refine
+        return frozenset(words | {refinement.becomes for refinement in refined})
 
     def measure_of(self, name: str) -> str:
         """The measure that a feature judges."""

@@ -108,8 +108,12 @@ def lacks(measures: Measures, at_least: Mapping[str, float]) -> bool:
 
 def compose(found: Mapping[str, str], sentence: Sentence) -> str:
     """The sentence fragment from the words per feature."""
-    parts = (_fill(part, found) for part in sentence.parts)
-    return sentence.joined_by.join(part for part in parts if part)
+    return sentence.joined_by.join(parts(found, sentence))
+
+
+def parts(found: Mapping[str, str], sentence: Sentence) -> list[str]:
+    """The parts of the sentence fragment for which there are words."""
+    return [said for part in sentence.parts if (said := _fill(part, found))]
 
 
 def _fill(part: str, found: Mapping[str, str]) -> str:

@@ -1,0 +1,123 @@
+"""What a model's answer about a clip is worth: the row that it makes, or what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from merr_pipeline.fuse.check import Claim
+from merr_pipeline.fuse.draft import Label
+from merr_pipeline.fuse.evidence import Item
+from merr_pipeline.fuse.form import faults_of_form
+from merr_pipeline.fuse.grounds import Grounds
+from merr_pipeline.fuse.reasoned import Cue, Reasoned
+from merr_pipeline.schema import Reason, Row
+from merr_pipeline.stage import NotOk, fail
+
+BLIND, TOLD = "llm_blind", "llm_told"
+MOST_CLAIMS = 6  # told of one text
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip as it is put to a model.
+
+    ``given`` is the label that the model is told, if any: the text is then about that label, and
+    what the model itself concludes is only recorded.
+    """
+
+    items: Sequence[Item]
+    label: Label
+    given: str | None
+
+    @cached_property
+    def evidence(self) -> list[Row]:
+        """As the dataset holds it."""
+        return [item.row() for item in self.items]
+
+    def about(self, llm_label: str) -> str:
+        """The label that the text is about."""
+        return self.given or llm_label
+
+    def agrees(self, llm_label: str) -> bool | None:
+        """Whether it is the clip's label; null where that is undecided."""
+        return None if self.label.name is None else llm_label == self.label.name
+
+
+def label_of_text(row: Row) -> str | None:
+    """The label that a record's fine text is about: the model's own where it was asked blind."""
+    label: str | None = row["llm_label"] if row["text_source"] == BLIND else row["label"]
+    return label
+
+
+def refusal_of(case: Case, answer: Reasoned, grounds: Grounds, max_words: int) -> NotOk | None:
+    """Why the text of an answer cannot be kept; None where it can.
+
+    A text with a claim that no evidence shows, or a cue of evidence that there is not, is
+    ``ungrounded``; one that has only the wrong form is ``answer_invalid``. The text is kept as
+    ``rejected_text``, and with it all else of the answer.
+    """
+    label = case.about(answer.label)
+    proof = grounds.prove(answer.text, case.evidence, label)
+    names = {label, grounds.wording.emotion(label).removeprefix("a ").strip('"')}
+    untrue = [*_unknown_ids(case, answer), *_claims(proof.ungrounded)]
+    faults = [*untrue, *faults_of_form(answer.text, max_words, names)]
+    if not faults:
+        return None
+    row = row_of(case, answer, grounds) | {"grounding": proof.share, "fine_caption": None}
+    reason = Reason.UNGROUNDED if untrue else Reason.ANSWER_INVALID
+    return fail(reason, "; ".join(faults), {**row, "rejected_text": answer.text})
+
+
+def row_of(case: Case, answer: Reasoned, grounds: Grounds) -> Row:
+    """The row of an answer whose text can be kept.
+
+    A reading or conflict that is not grounded is left out, with a flag.
+    """
+    label, ids = case.about(answer.label), {row["id"] for row in case.evidence}
+    conflicts = [said for said in answer.conflicts if said and _holds(said, case, label, grounds)]
+    cues = [_cue(cue, case, label, grounds) for cue in answer.cues if cue.evidence_id in ids]
+    flags = {
+        "ungrounded_readings": any(cue["reading"] is None for cue in cues),
+        "ungrounded_conflicts": len(conflicts) < len(answer.conflicts),
+    }
+    return {
+        "evidence": case.evidence,
+        "cues": cues,
+        "conflicts": conflicts,
+        "fine_caption": answer.text,
+        "text_source": BLIND if case.given is None else TOLD,
+        "grounding": 1.0,
+        "llm_label": answer.label,
+        "llm_confidence": answer.confidence,
+        "llm_agrees": case.agrees(answer.label),
+        "open_labels": answer.open_labels,
+        "flags": [name for name, is_set in flags.items() if is_set],
+    }
+
+
+def _unknown_ids(case: Case, answer: Reasoned) -> Iterator[str]:
+    known = {row["id"] for row in case.evidence}
+    cued = dict.fromkeys(cue.evidence_id for cue in answer.cues)
+    if unknown := [name for name in cued if name not in known]:
+        yield f"cues: {', '.join(unknown)} not in the evidence list"
+
+
+def _claims(ungrounded: Sequence[Claim]) -> Iterator[str]:
+    """As the model is told of them, that it may mend the text."""
+    for claim in ungrounded[:MOST_CLAIMS]:
+        yield f"{claim.text!r}: {claim.why}"
+    if more := len(ungrounded[MOST_CLAIMS:]):
+        yield f"and {more} more claims that no evidence shows"
+
+
+def _cue(cue: Cue, case: Case, label: str, grounds: Grounds) -> Row:
+    """A reading is a claim of what its evidence means: by itself, or with the evidence's number."""
+    says = (cue.reading, f"{cue.evidence_id} {cue.reading}")
+    held = any(_holds(f"{said.rstrip('.')}.", case, label, grounds) for said in says)
+    return {"evidence_id": cue.evidence_id, "reading": cue.reading if held else None}
+
+
+def _holds(said: str, case: Case, label: str, grounds: Grounds) -> bool:
+    return not grounds.prove(said, case.evidence, label).ungrounded
