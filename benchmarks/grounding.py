@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
-from merr_pipeline.fuse.check import Grounding, check_text
-from merr_pipeline.fuse.lexicon import load_lexicon
+from merr_pipeline.grounding.check import Grounding, check_text
+from merr_pipeline.grounding.lexicon import load_lexicon
 from merr_pipeline.schema import Row
 
 FOLDER = Path(__file__).parent / "grounding"

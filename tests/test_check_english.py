@@ -4,10 +4,10 @@ import pytest
 from made_evidence import clip_rows, tone_row
 from test_check import LEXICON, RULES, WORDING, check
 
-from merr_pipeline.fuse.check import check_text
 from merr_pipeline.fuse.evidence import collect_evidence
-from merr_pipeline.fuse.tagging import Pattern, forms, patterns_of, tokens_of
-from merr_pipeline.fuse.told import Thesaurus
+from merr_pipeline.grounding.check import check_text
+from merr_pipeline.grounding.tagging import Pattern, forms, patterns_of, tokens_of
+from merr_pipeline.grounding.told import Thesaurus
 
 GLAD = clip_rows(
     {"AU12": 3.4, "AU06": 2.2, "AU14": 1.5},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from merr_pipeline.emotion.rules import Rules
-from merr_pipeline.fuse.bearing import DOUBTFUL
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.entries import Statement
-from merr_pipeline.fuse.view import EvidenceView, is_unsure
+from merr_pipeline.grounding.bearing import DOUBTFUL
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.entries import Statement
+from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from merr_pipeline.fuse.tagging import Tag
+from merr_pipeline.grounding.tagging import Tag
 
 
 @dataclass(frozen=True)

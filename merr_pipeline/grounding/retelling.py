@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.lexicon import Lexicon
-from merr_pipeline.fuse.tagging import words_of
-from merr_pipeline.fuse.told import Sentence, sentences_of
-from merr_pipeline.fuse.view import EvidenceView
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.lexicon import Lexicon
+from merr_pipeline.grounding.tagging import words_of
+from merr_pipeline.grounding.told import Sentence, sentences_of
+from merr_pipeline.grounding.view import EvidenceView
 
 Proven = tuple[Found, Claim | None]
 OF_SCENE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from merr_pipeline.fuse.tagging import words_of
+from merr_pipeline.grounding.tagging import words_of
 
 QUOTATION = re.compile(r'"([^"]*)"')
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")

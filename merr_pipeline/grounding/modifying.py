@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from merr_pipeline.fuse.clause import Found
-from merr_pipeline.fuse.entries import Grammar
-from merr_pipeline.fuse.tagging import Tag
+from merr_pipeline.grounding.clause import Found
+from merr_pipeline.grounding.entries import Grammar
+from merr_pipeline.grounding.tagging import Tag
 
 REACH = 7  # tags between an adverb and what it is about
 NOT = "not "  # before a degree that is denied

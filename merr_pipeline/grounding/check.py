@@ -16,12 +16,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from merr_pipeline.emotion.rules import Rules
-from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings
-from merr_pipeline.fuse.claims import Claim, Grounding
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.lexicon import Lexicon
-from merr_pipeline.fuse.proof import Prover
-from merr_pipeline.fuse.quotations import (
+from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings
+from merr_pipeline.grounding.claims import Claim, Grounding
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.lexicon import Lexicon
+from merr_pipeline.grounding.proof import Prover
+from merr_pipeline.grounding.quotations import (
     QUOTATION,
     around,
     clauses_of,
@@ -29,14 +29,14 @@ from merr_pipeline.fuse.quotations import (
     is_given_label,
     sentences_of,
 )
-from merr_pipeline.fuse.references import References
-from merr_pipeline.fuse.relations import Relations, emotions_meant
-from merr_pipeline.fuse.retelling import Proven, Retelling
-from merr_pipeline.fuse.statements import Statements
-from merr_pipeline.fuse.tagging import Pattern, PatternIndex, words_of
-from merr_pipeline.fuse.times import Times
-from merr_pipeline.fuse.unknowing import unknown_things
-from merr_pipeline.fuse.view import is_unsure, read_evidence
+from merr_pipeline.grounding.references import References
+from merr_pipeline.grounding.relations import Relations, emotions_meant
+from merr_pipeline.grounding.retelling import Proven, Retelling
+from merr_pipeline.grounding.statements import Statements
+from merr_pipeline.grounding.tagging import Pattern, PatternIndex, words_of
+from merr_pipeline.grounding.times import Times
+from merr_pipeline.grounding.unknowing import unknown_things
+from merr_pipeline.grounding.view import is_unsure, read_evidence
 from merr_pipeline.schema import Row
 
 __all__ = ["Claim", "Grounding", "check_text"]

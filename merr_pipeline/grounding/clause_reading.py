@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.entries import Grammar, Needs, Thing
-from merr_pipeline.fuse.linking import Linker, tells
-from merr_pipeline.fuse.modifying import Modifiers
-from merr_pipeline.fuse.tagging import Tag
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.entries import Grammar, Needs, Thing
+from merr_pipeline.grounding.linking import Linker, tells
+from merr_pipeline.grounding.modifying import Modifiers
+from merr_pipeline.grounding.tagging import Tag
 
 BEFORE_LINKS = (
     "id", "value", "time", "fact", "arousal", "face", "conclusion", "statement", "all_signs",

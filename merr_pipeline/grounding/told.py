@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from merr_pipeline.fuse.tagging import words_of
+from merr_pipeline.grounding.tagging import words_of
 from merr_pipeline.schema import Row
 
 _ENDINGS = ("ingly", "ing", "edly", "ed", "ies", "es", "ly", "s", "e")

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from merr_pipeline.emotion.facs import ActionUnitTable
-from merr_pipeline.fuse.bearing import DOUBTFUL
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Found
-from merr_pipeline.fuse.entries import DegreeRange, Needs, Thing
-from merr_pipeline.fuse.modifying import NOT
-from merr_pipeline.fuse.view import EvidenceView, is_unsure
+from merr_pipeline.grounding.bearing import DOUBTFUL
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Found
+from merr_pipeline.grounding.entries import DegreeRange, Needs, Thing
+from merr_pipeline.grounding.modifying import NOT
+from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 FEW = 2  # of more units that one part of the face has, it is enough that some are measured

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.lexicon import Lexicon, Words
-from merr_pipeline.fuse.tagging import Tag, patterns_of, words_of
-from merr_pipeline.fuse.view import EvidenceView
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.lexicon import Lexicon, Words
+from merr_pipeline.grounding.tagging import Tag, patterns_of, words_of
+from merr_pipeline.grounding.view import EvidenceView
 
 _NOTE = 30  # letters: a note at the beginning of a transcript
 _NOTED = r"[(\["  # in an expression that looks for a note: "(laughs)"

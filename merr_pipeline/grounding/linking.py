@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from merr_pipeline.fuse.entries import Grammar, Needs
-from merr_pipeline.fuse.tagging import Tag
+from merr_pipeline.grounding.entries import Grammar, Needs
+from merr_pipeline.grounding.tagging import Tag
 
 FARTHEST = 5  # telling tags between a quality and its thing
 NEAR = 1  # the same, for a quality that may as well be glue: "together"

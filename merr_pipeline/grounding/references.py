@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.retelling import Proven
-from merr_pipeline.fuse.view import EvidenceView
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.retelling import Proven
+from merr_pipeline.grounding.view import EvidenceView
 from merr_pipeline.schema import Row
 
 _LOOSE = ("more than", "less than")  # may be about anything

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from merr_pipeline.emotion.facs import ActionUnitTable
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.clause_reading import read_clause
-from merr_pipeline.fuse.entries import (
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.clause_reading import read_clause
+from merr_pipeline.grounding.entries import (
     ConclusionSaying,
     Degrees,
     Grammar,
@@ -23,7 +23,7 @@ from merr_pipeline.fuse.entries import (
     Thing,
     VoiceNames,
 )
-from merr_pipeline.fuse.tagging import (
+from merr_pipeline.grounding.tagging import (
     Pattern,
     PatternIndex,
     Tagger,
@@ -32,7 +32,7 @@ from merr_pipeline.fuse.tagging import (
     patterns_of,
     words_of,
 )
-from merr_pipeline.fuse.told import Thesaurus
+from merr_pipeline.grounding.told import Thesaurus
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import load_template
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from merr_pipeline.emotion.facs import ActionUnitTable
-from merr_pipeline.fuse.entries import Needs, VoiceNames
-from merr_pipeline.fuse.tagging import Pattern, words_of
+from merr_pipeline.grounding.entries import Needs, VoiceNames
+from merr_pipeline.grounding.tagging import Pattern, words_of
 from merr_pipeline.schema import Row
 
 _CODE = re.compile(r"^(AU\d\d) ")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from merr_pipeline.fuse.bearing import DOUBTFUL, Bearings, Way
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Clause
-from merr_pipeline.fuse.lexicon import Lexicon
-from merr_pipeline.fuse.retelling import Proven
-from merr_pipeline.fuse.tagging import words_of
-from merr_pipeline.fuse.view import EvidenceView, is_unsure
+from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings, Way
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause
+from merr_pipeline.grounding.lexicon import Lexicon
+from merr_pipeline.grounding.retelling import Proven
+from merr_pipeline.grounding.tagging import words_of
+from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from merr_pipeline.emotion.rules import Rules
-from merr_pipeline.fuse.entries import Holds, VoiceNames
-from merr_pipeline.fuse.view import EvidenceView, is_unsure
+from merr_pipeline.grounding.entries import Holds, VoiceNames
+from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 Way = Literal["for", "against"]

@@ -6,10 +6,10 @@ that cannot be read is no claim; but something that was measured is a false one.
 
 from __future__ import annotations
 
-from merr_pipeline.fuse.claims import Claim
-from merr_pipeline.fuse.clause import Clause, Found
-from merr_pipeline.fuse.entries import Needs, Thing
-from merr_pipeline.fuse.proof import Prover
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.entries import Needs, Thing
+from merr_pipeline.grounding.proof import Prover
 
 _ANYTHING = (
     "unknown",
