@@ -11,12 +11,12 @@ from pathlib import Path
 
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
-from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import Item, collect_evidence
-from merr_pipeline.fuse.lexicon import Lexicon, load_lexicon
 from merr_pipeline.fuse.phrases import AuPhrases, load_au_phrases
 from merr_pipeline.fuse.wording import FineText, load_fine_text
+from merr_pipeline.grounding.check import Grounding, check_text
+from merr_pipeline.grounding.lexicon import Lexicon, load_lexicon
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.stage import Work, skip
 

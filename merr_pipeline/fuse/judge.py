@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from merr_pipeline.fuse.check import Claim
 from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import Item
 from merr_pipeline.fuse.form import faults_of_form
 from merr_pipeline.fuse.grounds import Grounds
 from merr_pipeline.fuse.reasoned import Cue, Reasoned
+from merr_pipeline.grounding.check import Claim
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.stage import NotOk, fail
 

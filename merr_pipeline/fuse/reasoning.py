@@ -60,7 +60,7 @@ class FineModelStage(CallStage):
         text = self._models["text"]
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="openai-compatible server",
             model=text.model or "",
             revision=text.revision,
