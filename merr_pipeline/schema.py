@@ -242,6 +242,7 @@ PROBE = _stage(
     dark_share=_float,  # share of frames with a mean luma under .2
     motion=_float,  # mean |luma difference| of neighbouring frames inside shots, 0..1
     bars=_struct(top=_int, bottom=_int, left=_int, right=_int),  # black borders, pixels
+    picture_hashes=pa.list_(pa.int64()),  # `clips.likeness`, one for each half second
     flags=pa.list_(_text),
 )
 
@@ -278,6 +279,7 @@ VOICE = _stage(
     envelope_step_s=_float,  # n times this from the start, and this long
     prosody=PROSODY,
     egemaps=pa.list_(_struct(name=_text, value=_float)),  # where voice.egemaps asks for them
+    sound_hashes=pa.list_(pa.int64()),  # `speech.fingerprint`, one for each 46 ms
     flags=pa.list_(_text),
 )
 

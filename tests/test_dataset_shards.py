@@ -123,7 +123,7 @@ def test_the_columns_are_those_of_the_contract():
         "scene scene_source scene_facts burned_in_text burned_in_status "
         "visual_expression coarse_caption fine_caption text_source evidence cues conflicts "
         "llm_label llm_confidence llm_agrees llm_votes second_label second_agrees "
-        "flags quality review "
+        "flags quality review near_duplicates "
         "provenance"
     )
     assert " ".join(RECORDS) == (

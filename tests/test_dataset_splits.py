@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -174,3 +175,25 @@ def test_where_given_splits_cut_a_speaker_the_evaluation_clips_are_left_out():
 
 def test_a_given_split_beats_the_earlier_one_of_the_same_clip():
     assert split_of([member("a", "s", given="test")], {"a": "train"}) == {"a": "test"}
+
+
+def test_clips_with_the_same_footage_lie_in_one_split_and_tie_their_sources():
+    members = [
+        Member(f"{group}{n}", f"sha {group}{n}", source_id=f"{group}{n}", near_group=group)
+        for group in "abcdefgh"
+        for n in range(4)
+    ]
+    found = split_of(members)
+
+    for group in "abcdefgh":
+        assert len({found[f"{group}{n}"] for n in range(4)}) == 1
+    assert len(set(found.values())) > 1
+
+
+def test_a_copy_of_a_training_clip_that_is_given_to_test_is_left_out():
+    train = replace(member("a", given="train"), near_group="one")
+    test = replace(member("b", given="test"), near_group="one")
+    found = assign_splits([test, train], {}, SHARES, 0)
+
+    assert found.split_of == {"a": "train"}
+    assert found.conflicts == {"b": "footage of one is in train, the clip is given to test"}

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from merr_pipeline.clips.header import end_s, find_flags, read_header
+from merr_pipeline.clips.likeness import picture_hashes
 from merr_pipeline.clips.luma import (
     BARS_EVERY_FRAMES,
     Bars,
@@ -43,7 +44,7 @@ class ProbeStage(Stage):
         """Decoder and picture library by version; all thresholds."""
         return Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool="pyav",
             tool_version=f"{av.__version__}, opencv {cv2.__version__}, numpy {np.__version__}",
             settings=self.settings.model_dump(mode="json"),
@@ -147,6 +148,7 @@ class ProbeStage(Stage):
             **asdict(measure_light(picture)),
             "motion": motion(picture, shots),
             "bars": asdict(watched.bars),
+            "picture_hashes": picture_hashes(picture, times_s),
         }
 
 

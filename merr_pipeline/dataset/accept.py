@@ -39,9 +39,9 @@ Rows = Mapping[str, Row]
 HEAD = ("row_hash", "status", "reason", "detail")
 FIRST_LOOK: dict[str, Sequence[str]] = {
     **dict.fromkeys(STAGE_SCHEMAS, HEAD),
-    "probe": (*HEAD, "kind", "has_sound"),
+    "probe": (*HEAD, "kind", "has_sound", "picture_hashes"),
     "transcript": (*HEAD, "text_language"),
-    "voice": (*HEAD, "prosody"),
+    "voice": (*HEAD, "prosody", "sound_hashes"),
     "moment": (*HEAD, "face_coverage"),
     "label": (*HEAD, "label", "label_source"),
 }

@@ -32,6 +32,7 @@ from merr_pipeline.dataset.folder import (
     read_manifest,
     recover,
 )
+from merr_pipeline.dataset.near import load_near_rules
 from merr_pipeline.dataset.plan import Plan, RowsOf, make_plan
 from merr_pipeline.dataset.shards import file_name, in_shards
 from merr_pipeline.dataset.texts import Texts
@@ -83,7 +84,12 @@ def assemble(
     recover(out)
     earlier = read_manifest(out / DATASET) or Manifest("")
     plan = make_plan(
-        clips, rows_of, refused, _earlier_splits(out / DATASET, earlier), settings.dataset
+        clips,
+        rows_of,
+        refused,
+        _earlier_splits(out / DATASET, earlier),
+        settings.dataset,
+        load_near_rules(settings.templates),
     )
     texts = Texts.load(settings)
     provenance = provenance_of(identities, texts.identity())
@@ -123,7 +129,10 @@ def _record_shards(plan: Plan, settings: Settings, configuration: str) -> Iterat
         in_split = in_shards(plan.of_split(split), settings.dataset.clips_per_shard)
         for index, clip_ids in enumerate(in_split):
             names = {s: file_name(s, split, index, len(in_split)) for s in RECORD_SUBSETS}
-            content = [[clip_id, plan.accepted[clip_id].content] for clip_id in clip_ids]
+            content = [
+                [clip_id, plan.accepted[clip_id].content, plan.near.rows_of(clip_id)]
+                for clip_id in clip_ids
+            ]
             key = digest([_writers(), configuration, split, content])
             yield Shard(names, clip_ids, split, key)
 
@@ -140,6 +149,7 @@ def _record_rows(
         return
     for clip, rows in zip(clips, rows_of(clips, FULL_LOOK), strict=True):
         row = texts.add_to(clip_row(clip, rows, shard.split, provenance), rows)
+        row["near_duplicates"] = plan.near.rows_of(clip.clip_id)
         yield {"clips": [row], **texts.records(row)}
 
 

@@ -64,7 +64,8 @@ FULL_LOOK: dict[str, Sequence[str]] = {stage: _columns_of(stage) for stage in ST
 def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> Row:
     """Join what is known; ``provenance`` has the entries of the stages, of which some have a row.
 
-    The texts rendered at assembly (``coarse_caption``, ``visual_expression``) are not in it yet.
+    The texts rendered at assembly (``coarse_caption``, ``visual_expression``) are not in it yet,
+    nor near-duplicates, of which one clip does not know.
     """
     row: Row = {name: getattr(clip, name) for name in _IDENTITY}
     row |= {"other_paths": list(clip.other_paths), "split": split}
@@ -80,6 +81,7 @@ def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> R
         "flags": flags_of(rows),
         "quality": quality(rows),
         "review": None,
+        "near_duplicates": [],
         "provenance": [
             entry
             for entry in provenance

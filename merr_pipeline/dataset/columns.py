@@ -64,6 +64,7 @@ AU_SERIES = _struct(
 QUALITY = _struct(
     face=_float, voice=_float, words=_float, agreement=_float, grounding=_float, overall=_float
 )
+NEAR = _struct(clip_id=_text, by=_text)  # by: sound | pictures | looks_alike
 REVIEW = _struct(ratings=pa.list_(_int), mean=_float, verdict=_text)
 PROVENANCE = _struct(
     stage=_text,
@@ -164,6 +165,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "flags": pa.list_(_text),
     "quality": QUALITY,
     "review": REVIEW,
+    "near_duplicates": pa.list_(NEAR),
     # provenance
     "provenance": pa.list_(PROVENANCE),
 }

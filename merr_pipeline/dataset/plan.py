@@ -13,6 +13,7 @@ from merr_pipeline.dataset.accept import (
     is_visual_only,
     judge,
 )
+from merr_pipeline.dataset.near import Footage, Near, NearRules, find_near
 from merr_pipeline.dataset.shards import batched
 from merr_pipeline.dataset.splits import Member, assign_splits
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, ClipId, Reason, Refusal
@@ -55,6 +56,7 @@ class Plan:
     accepted: dict[str, Entry]
     split_of: dict[str, str]
     rejected: list[Refusal]
+    near: Near
 
     def of_split(self, split: str) -> list[str]:
         """Ids of the clips of a split."""
@@ -67,9 +69,11 @@ def make_plan(
     refused: Sequence[Refusal],
     earlier_splits: Mapping[str, str],
     settings: DatasetSettings,
+    near_rules: NearRules,
 ) -> Plan:
     """Judge every clip and place every accepted one; the order of ``clips`` does not matter."""
     entries: dict[str, Entry] = {}
+    footage: list[Footage] = []
     rejected: list[Refusal] = []
     for batch in batched(clips, LOOK_SIZE):
         for clip, rows in zip(batch, rows_of(batch, FIRST_LOOK), strict=True):
@@ -78,11 +82,14 @@ def make_plan(
                 rejected.append(refusal)
             else:
                 entries[clip.clip_id] = _entry(clip, rows)
-    members = [_member(entry.clip) for entry in entries.values()]
+                footage.append(Footage.of(clip.clip_id, clip.sha256, rows))
+    near = find_near(footage, near_rules)
+    members = [_member(entry.clip, near) for entry in entries.values()]
     placed = assign_splits(members, earlier_splits, settings.split_shares, settings.seed)
     for clip_id, detail in placed.conflicts.items():
         rejected.append(_split_conflict(entries.pop(clip_id).clip, detail))
-    plan = Plan(entries, placed.split_of, _with_own_ids(rejected, refused, placed.split_of))
+    every_refusal = _with_own_ids(rejected, refused, placed.split_of)
+    plan = Plan(entries, placed.split_of, every_refusal, near.among(entries))
     _check_each_once(clips, refused, plan)
     return plan
 
@@ -101,8 +108,11 @@ def _entry(clip: Clip, rows: Rows) -> Entry:
     )
 
 
-def _member(clip: Clip) -> Member:
-    return Member(clip.clip_id, clip.sha256, clip.source_id, clip.speaker_id, clip.split)
+def _member(clip: Clip, near: Near) -> Member:
+    near_group = near.group_of.get(clip.clip_id)
+    return Member(
+        clip.clip_id, clip.sha256, clip.source_id, clip.speaker_id, clip.split, near_group
+    )
 
 
 def _split_conflict(clip: Clip, detail: str) -> Refusal:

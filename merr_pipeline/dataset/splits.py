@@ -1,9 +1,9 @@
-"""Which clip goes to train, validation or test, so that no source and no speaker is in two.
+"""Which clip goes to train, validation or test, so that no source, speaker or footage is in two.
 
-Clips that share a source or a speaker, directly or through others, are one group, and a group lies
-in one split. A group that nothing ties to a split is drawn by a hash of the seed and its smallest
-key, so the shares of ``dataset.split_shares`` are met on average over many groups; with a handful
-of groups everything may well land in train.
+Clips that share a source or a speaker, or show the same footage (`near`), directly or through
+others, are one group, and a group lies in one split. A group that nothing ties to a split is drawn
+by a hash of the seed and its smallest key, so the shares of ``dataset.split_shares`` are met on
+average over many groups; with a handful of groups everything may well land in train.
 
 Ties, strongest first: the split of an earlier build, the ``split`` column. A clip that would join
 two splits is left out as ``split_conflict``. Among clips of equal rank train is placed before
@@ -29,11 +29,16 @@ class Member:
     source_id: str | None = None
     speaker_id: str | None = None
     given: str | None = None
+    near_group: str | None = None  # of clips with the same footage
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What ties this clip to others; a clip without source and speaker stands alone."""
-        named = [("source", self.source_id), ("speaker", self.speaker_id)]
+        """What ties this clip to others; a clip without any of it stands alone."""
+        named = [
+            ("source", self.source_id),
+            ("speaker", self.speaker_id),
+            ("footage of", self.near_group),
+        ]
         shared = tuple(f"{kind} {value}" for kind, value in named if value is not None)
         return shared or (f"clip {self.sha256}",)
 

