@@ -112,15 +112,16 @@ def differences(where: Path | None, folder: Path | None) -> Iterator[str]:
         if name not in shipped:
             yield f"Only in {compared}: {name}"
         elif name in theirs:
-            yield from difflib.unified_diff(
-                template_text(shipped[name]).splitlines(),
-                template_text(theirs[name]).splitlines(),
-                f"shipped/{name}",
-                f"{compared}/{name}",
-                lineterm="",
-            )
+            yield from _diff(shipped[name], theirs[name], name)
         elif is_whole:
             yield f"Only shipped: {name}"
+
+
+def _diff(shipped: Path, other: Path, name: str) -> Iterator[str]:
+    """Line ends count, and stand in no line."""
+    before, after = (template_text(path).splitlines(keepends=True) for path in (shipped, other))
+    for line in difflib.unified_diff(before, after, f"shipped/{name}", str(other), lineterm=""):
+        yield line.removesuffix("\n")
 
 
 def _compared(where: Path | None, folder: Path | None) -> tuple[Path, bool]:
