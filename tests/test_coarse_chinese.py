@@ -128,6 +128,7 @@ def test_of_a_translation_the_chinese_original_is_quoted():
 def test_words_in_another_language_are_quoted_as_they_are():
     assert caption_of(transcript("Do you think so?", "en")) == "说话内容：“Do you think so?”"
     assert caption_of(transcript("你真这么想？", "zh-CN")) == "说话内容：“你真这么想？”"
+    assert caption_of(transcript("Yes (no).", "en (dubbed)")) == "说话内容：“Yes (no).”"
 
 
 def test_a_transcript_cannot_break_out_of_its_quotation():

@@ -14,8 +14,8 @@ from merr_pipeline.schema import Row
 from merr_pipeline.speech.sidecar import primary_language
 
 _UNIT = re.compile(r"(AU\d\d) ")
-_NAMED = re.compile(r"(?P<name>[^:]+): (?P<word>.+?)(?: \([^()]*\))?")
-_QUOTED = re.compile(r'(?:transcript|original words) \((?P<notes>[^)]*)\): "(?P<said>.*)"')
+_HEARD = re.compile(r"(?P<name>[^:]+): (?P<word>.+?)(?: \([^()]*\))?")
+_QUOTED = re.compile(r'(?:transcript|original words) \((?P<notes>.*?)\): "(?P<said>.*)"')
 
 
 @dataclass
@@ -52,10 +52,10 @@ def read_told(evidence: Sequence[Row], sounds: str, facts: Sequence[str]) -> Tol
             _read_voice(row, told, sounds)
         elif row["modality"] == "words":
             _read_words(row, told)
-        elif row["modality"] == "scene" and (named := _NAMED.fullmatch(row["text"])):
-            name = named["name"].replace(" ", "_")
-            if name in facts:
-                told.scene[name] = named["word"]
+        elif row["modality"] == "scene":
+            name, _, word = row["text"].partition(": ")
+            if (fact := name.replace(" ", "_")) in facts:
+                told.scene[fact] = word
     return told
 
 
@@ -67,7 +67,7 @@ def _read_face(row: Row, told: Told) -> None:
 
 
 def _read_voice(row: Row, told: Told, sounds: str) -> None:
-    if named := _NAMED.fullmatch(row["text"]):
+    if named := _HEARD.fullmatch(row["text"]):
         feature = named["name"].removeprefix("vocal ").replace(" ", "_")
         if feature == sounds:
             told.sounds.append(named["word"])
