@@ -36,10 +36,10 @@ from merr_pipeline.grounding.statements import Statements
 from merr_pipeline.grounding.tagging import Pattern, PatternIndex, words_of
 from merr_pipeline.grounding.times import Times
 from merr_pipeline.grounding.unknowing import unknown_things
-from merr_pipeline.grounding.view import is_unsure, read_evidence
+from merr_pipeline.grounding.view import EvidenceView, is_unsure, read_evidence
 from merr_pipeline.schema import Row
 
-__all__ = ["Claim", "Grounding", "check_text"]
+__all__ = ["Checker", "Claim", "Grounding", "check_text"]
 
 
 def check_text(
@@ -50,16 +50,34 @@ def check_text(
     ``evidence`` are rows of `schema.EVIDENCE`; ``label`` is the clip's label, the only emotion that
     the text may name as a fact (None: it may name none).
     """
-    return Grounding(tuple(_Check(evidence, label, lexicon, rules).claims(text)))
+    return Checker(evidence, lexicon, rules).check(text, label)
+
+
+class Checker:
+    """Checks texts against one evidence list, which is read once."""
+
+    def __init__(self, evidence: Sequence[Row], lexicon: Lexicon, rules: Rules) -> None:
+        self._lexicon, self._rules = lexicon, rules
+        self._view = read_evidence(evidence, lexicon.voice, rules.table)
+        self._patterns = PatternIndex(self._view.patterns, across=True)
+
+    def check(self, text: str, label: str | None) -> Grounding:
+        """As `check_text`."""
+        check = _Check(self._view, self._patterns, label, self._lexicon, self._rules)
+        return Grounding(tuple(check.claims(text)))
 
 
 class _Check:
     """One text being read; remembers what it has named so far."""
 
     def __init__(
-        self, evidence: Sequence[Row], label: str | None, lexicon: Lexicon, rules: Rules
+        self,
+        view: EvidenceView,
+        patterns: PatternIndex,
+        label: str | None,
+        lexicon: Lexicon,
+        rules: Rules,
     ) -> None:
-        view = read_evidence(evidence, lexicon.voice, rules.table)
         self._view, self._label, self._lexicon, self._rules = view, label, lexicon, rules
         self._bearings = Bearings(view, rules, lexicon.voice)
         self._prover = Prover(view, rules.table, lexicon.degrees)
@@ -70,11 +88,10 @@ class _Check:
         self._times = Times(view, lexicon)
         self._named: list[str] = []  # Action Units
         self._proven_before: list[Proven] = []
-        patterns = view.patterns
+        self._patterns = patterns
         if self._is_users_own:
             own = Pattern.read(" ".join(words_of(label or "")), "emotion", label)
-            patterns = [*patterns, own]
-        self._patterns = PatternIndex(patterns, across=True)
+            self._patterns = PatternIndex([*view.patterns, own], across=True)
 
     def claims(self, text: str) -> Iterator[Claim]:
         """Quotations first, then the rest clause by clause."""

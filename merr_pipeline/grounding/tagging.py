@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 MANY = ("thing", "quality")  # kinds whose meaning is a tuple: of one word all meanings count
@@ -36,12 +37,13 @@ class Pattern:
     @classmethod
     def read(cls, text: str, kind: str, meaning: Any) -> Pattern:
         """From the notation of the file, which may leave no place empty here."""
-        places = (place.split("|") for place in text.lower().split())
-        return cls(
-            tuple(tuple(form for one in place for form in forms(one)) for place in places),
-            kind,
-            meaning,
-        )
+        return cls(_places(text), kind, meaning)
+
+
+@lru_cache(1 << 14)  # evidence lists say the same things over and over
+def _places(text: str) -> tuple[tuple[str, ...], ...]:
+    places = (place.split("|") for place in text.lower().split())
+    return tuple(tuple(form for one in place for form in forms(one)) for place in places)
 
 
 def patterns_of(text: str, kind: str, meaning: Any) -> Iterator[Pattern]:
