@@ -194,8 +194,7 @@ def test_faces_are_counted_with_their_measure_word(faces, told):
 
 def test_several_faces_of_unknown_number_are_several():
     rows = clip_rows({}, facts={"facing": "faces the camera"})
-    rows["face"]["tracks"] = [{"frame_index": [31]}] * 2
-    rows["moment"]["peak_frame_index"] = 31
+    rows["moment"]["others"] = [{"start_s": 0.0, "end_s": 2.0}]
 
     assert caption_of(rows) == "画面中有多张人脸，主要人物面向镜头。"
 
