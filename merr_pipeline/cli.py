@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -28,7 +29,6 @@ from merr_pipeline.schema import MerrError
 
 EXIT_COULD_NOT_RUN = 2
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143  # as shells call an end by Ctrl-C and by SIGTERM
-
 app = typer.Typer(
     name="merr",
     help="From short video clips of people to emotion recognition and reasoning records.",
@@ -37,6 +37,10 @@ app = typer.Typer(
 )
 tools = typer.Typer(help="The face tools, each in an environment of its own.", no_args_is_help=True)
 app.add_typer(tools, name="tools")
+templates_app = typer.Typer(
+    help="The words, rules and prompts in use: shipped, or of your own.", no_args_is_help=True
+)
+app.add_typer(templates_app, name="templates")
 console = Console(soft_wrap=True)  # lines in a log stay whole
 
 Clips = Annotated[Path, typer.Argument(help="Folder that holds the clips (searched through).")]
@@ -226,6 +230,53 @@ def install(name: Annotated[str, typer.Argument(help="As `merr tools list` spell
     from merr_pipeline.face.tools.environment import install as install_tool
 
     console.print(f"{name} {install_tool(name)} is installed", highlight=False)
+
+
+@templates_app.command("list")
+def list_templates(profile: Profile = "embedded", overrides: Overrides = None) -> None:
+    """List every template: its content hash, which stages read it, and whose it is."""
+    from merr_pipeline.settings import load_settings
+    from merr_pipeline.template_use import in_use
+
+    line = "{:<24}{:<14}{:<9}{:<10}{}".format  # a row of a table would break in a pipe
+    print_plainly = partial(console.print, highlight=False, markup=False)
+    print_plainly(line("template", "hash", "version", "whose", "read by"))
+    for used in in_use(load_settings(profile, overrides or ()).templates):
+        whose = "your own" if used.is_own else "shipped"
+        name, sha256 = used.template.name, used.template.sha256[:12]
+        print_plainly(line(name, sha256, used.version, whose, ", ".join(used.read_by)))
+
+
+@templates_app.command("show")
+def show_template(
+    name: Annotated[str, typer.Argument(help="As `merr templates list` spells it.")],
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+) -> None:
+    """Print the file that is in use."""
+    from merr_pipeline.settings import load_settings
+    from merr_pipeline.template_use import find
+
+    sys.stdout.write(find(name, load_settings(profile, overrides or ()).templates).text)
+
+
+@templates_app.command("diff")
+def diff_templates(
+    where: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of templates, or the output folder of a build."),
+    ] = None,
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+) -> None:
+    """Compare templates with the shipped ones: yours, or those of a build. 0: same, 1: not."""
+    from merr_pipeline.settings import load_settings
+    from merr_pipeline.template_use import differences
+
+    lines = list(differences(where, load_settings(profile, overrides or ()).templates))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    if lines:
+        raise typer.Exit(1)
 
 
 @app.command()

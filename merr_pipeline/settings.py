@@ -483,6 +483,19 @@ class LlmSettings(Section):
         return own
 
 
+class CoarseSettings(Section):
+    """The coarse captions, and the questions and answers of the coarse records (``coarse``)."""
+
+    form: Literal["template", "raw"] = Field(
+        "template",
+        description="template puts the pieces of a caption into the sentences of the MERR paper; "
+        "raw puts them side by side, as in the paper's ablation.",
+    )
+    language: Literal["en", "zh"] = Field(
+        "en", description="zh writes Chinese (simplified); fine texts and their questions are en."
+    )
+
+
 class DatasetSettings(Section):
     """What a finished dataset holds (``dataset``)."""
 
@@ -548,6 +561,7 @@ class Settings(Section):
     label: LabelSettings = LabelSettings()
     fine: FineSettings = FineSettings()
     llm: LlmSettings = LlmSettings()
+    coarse: CoarseSettings = CoarseSettings()
     dataset: DatasetSettings = DatasetSettings()
     engine: EngineSettings = EngineSettings()
 

@@ -104,9 +104,21 @@ def load_model(model: type[M], name: str, folder: Path | None = None) -> M:
         raise MerrError(f"template {name} is wrong: {error}") from error
 
 
+def template_text(path: Path) -> str:
+    """The text of one file.
+
+    Raises:
+        MerrError: it is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MerrError(f"template {path} is not UTF-8: {error}") from error
+
+
 def _read(path: Path, name: str) -> Template:
-    raw = path.read_bytes()
-    template = Template(name, raw.decode("utf-8"), hashlib.sha256(raw).hexdigest())
+    text = template_text(path)
+    template = Template(name, text, hashlib.sha256(text.encode()).hexdigest())
     if path.suffix in {".yaml", ".yml"}:
         try:
             yaml.load(template.text, _LOADER)

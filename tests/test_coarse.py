@@ -121,6 +121,38 @@ def test_dots_are_no_words():
     assert caption_of(None, says="... --") == (None, None)
 
 
+# --- raw: the same pieces without the template's words -------------------------------------------
+
+
+def test_raw_pieces_stand_side_by_side_without_words_of_a_template():
+    rows = clip_rows({"AU12": 2.0, "AU06": 1.5}, tone=tone_row(), says="So good!")
+
+    expression, caption = coarse_caption(rows, "0", TEMPLATES, "raw")
+
+    assert expression == coarse_caption(rows, "0", TEMPLATES)[0]
+    assert caption == (
+        f"Close-up of one person, in dim light. {expression[0].upper()}{expression[1:]}. "
+        'Raised pitch; fast tempo. "So good!"'
+    )
+
+
+def test_raw_keeps_the_doubt_of_proxies_and_leaves_out_what_is_missing():
+    rows = clip_rows({"AU12": 3.0}, tool="facemesh", scale="proxy_0_5") | NO_SCENE
+
+    expression, caption = coarse_caption(rows, "0", TEMPLATES, "raw")
+
+    assert caption == f"Seemingly {expression}."
+    assert coarse_caption(clip_rows(None) | NO_SCENE, "0", TEMPLATES, "raw") == (None, None)
+
+
+def test_a_raw_caption_that_claims_more_than_the_evidence_is_caught():
+    rows = clip_rows({"AU04": 2.0}, says="Go home.")
+
+    assert unproven(rows, 'A frown. "Go home."') == []
+    assert unproven(rows, 'A smile. "Go home."') == ["smile: AU12 is not in the evidence"]
+    assert unproven(rows, 'A frown. "Stay here."')
+
+
 # --- what it claims, the checker proves ----------------------------------------------------------
 
 
@@ -219,9 +251,10 @@ def test_every_caption_is_grounded_whole(data, seed):
     ) | data.draw(scenes(tool, scale))
     rows["moment"]["peak_frame_index"] = 31
 
-    _, caption = coarse_caption(rows, str(seed), TEMPLATES)
+    for form in ("template", "raw"):
+        _, caption = coarse_caption(rows, str(seed), TEMPLATES, form)
 
-    assert caption is None or unproven(rows, caption) == [], caption
+        assert caption is None or unproven(rows, caption) == [], caption
 
 
 # --- a user's own templates ----------------------------------------------------------------------

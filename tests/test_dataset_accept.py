@@ -250,7 +250,8 @@ class TestQuality:
 
 class TestRow:
     def test_has_every_column_but_the_texts_of_the_assembly(self):
-        assert set(CLIPS) - set(row_of()) == {"visual_expression", "coarse_caption"}
+        texts = {"visual_expression", "coarse_caption", "coarse_form", "coarse_language"}
+        assert set(CLIPS) - set(row_of()) == texts
         pa.Table.from_pylist([row_of()], schema=schema_of("clips", ""))
 
     def test_joins_what_the_stages_found(self):

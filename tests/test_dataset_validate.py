@@ -26,6 +26,10 @@ FINE = "fine/train-00000-of-00001.parquet"
 @pytest.fixture
 def out(tmp_path) -> Path:
     """A dataset of eight clips, all in train but one that is given to test; one rejected."""
+    return a_dataset(tmp_path)
+
+
+def a_dataset(tmp_path: Path, *overrides: str) -> Path:
     media = tmp_path / "input" / "media"
     media.mkdir(parents=True)
     clips = []
@@ -38,7 +42,7 @@ def out(tmp_path) -> Path:
     store = MadeStore()
     store.add(*clips)
     store.add(clips[8], moment={"face_coverage": 0.0})
-    settings = load_settings(environment={})
+    settings = load_settings(overrides=overrides, environment={})
     assemble(tmp_path, clips, store, [], settings, made_identities())
     return tmp_path
 
@@ -260,3 +264,49 @@ class TestMedia:
         (out / "input" / "media" / "clip_0003.mp4").unlink()
 
         assert problems(out) == []
+
+
+class TestChinese:
+    """A checker reads English alone, so a Chinese caption is made from its evidence again."""
+
+    @pytest.fixture(params=["template", "raw"])
+    def chinese(self, request, tmp_path) -> Path:
+        return a_dataset(tmp_path, "coarse.language=zh", f"coarse.form={request.param}")
+
+    def test_a_whole_dataset_has_no_problem(self, chinese):
+        assert problems(chinese) == []
+
+    @pytest.mark.parametrize(
+        ("column", "old", "new"),
+        [
+            ("coarse_caption", "音调略高", "音调很高"),
+            ("coarse_caption", "words of", "words not of"),
+            ("coarse_caption", "面向镜头", "面向镜头，神情悲伤"),
+            ("visual_expression", "嘴角", "眉头"),
+        ],
+    )
+    def test_what_its_evidence_does_not_give_is_named(self, chinese, column, old, new):
+        def change(rows: list[Row]) -> None:
+            rows[4]["visual_expression"] = rows[4]["visual_expression"].replace("面带笑容", "嘴角")
+            rows[4][column] = rows[4][column].replace(old, new)
+
+        rewrite(chinese, CLIPS, change)
+
+        found = [problem for problem in problems(chinese) if f"its {column} is" in problem]
+        only(found, "clip_0004", new, "its evidence gives")
+
+    def test_evidence_that_no_entry_stands_for_is_named(self, chinese):
+        def change(rows: list[Row]) -> None:
+            rows[4]["evidence"][1]["text"] = "pitch level: odd (180 Hz)"
+
+        rewrite(chinese, CLIPS, change)
+
+        only(problems(chinese), "clip_0004", "coarse_caption_zh.yaml has no entry for 'odd'")
+
+    def test_the_caption_is_read_by_the_template_that_lies_in_the_dataset(self, chinese):
+        template = chinese / "dataset" / "templates" / "coarse_caption_zh.yaml"
+        template.write_text(template.read_text("utf-8").replace("音调略高", "音调稍高"), "utf-8")
+
+        told = [problem for problem in problems(chinese) if "its coarse_caption is" in problem]
+        assert len(told) == 8
+        assert all("音调稍高" in problem for problem in told)

@@ -1,5 +1,7 @@
 """Instruction records: which questions a clip gives, and that they are drawn by its id."""
 
+import re
+
 import pytest
 
 from merr_pipeline.dataset.instructions import GIVEN, TASKS, instruction_records, load_questions
@@ -175,3 +177,66 @@ class TestTextsOfModels:
 
     def test_a_told_text_is_about_the_clips_label_whatever_the_model_thinks(self):
         assert len(self.fine(text_source="llm_told", label="sad")) == 1
+
+
+class TestChinese:
+    """``coarse.language: zh``: coarse questions and answers; what is fine stays English."""
+
+    CHINESE = load_questions(language="zh")
+
+    def records(self, **changes: object) -> dict[tuple[str, str], tuple[str, str, str]]:
+        row = clip_row(coarse_caption="声音方面，语速较快。", **changes)
+        return {
+            (r["granularity"], r["task"]): (
+                r["label"],
+                *(message["content"] for message in r["messages"]),
+            )
+            for r in instruction_records(row, self.CHINESE)
+        }
+
+    def test_coarse_answers_are_chinese_and_the_label_stays_what_it_is(self):
+        records = self.records()
+
+        assert {key: (label, answer) for key, (label, _, answer) in records.items()} == {
+            ("coarse", "describe"): ("happy", "声音方面，语速较快。"),
+            ("coarse", "emotion"): ("happy", "高兴"),
+            ("coarse", "sentiment"): ("happy", "积极"),
+            ("fine", "reason"): ("happy", "In the video, the person shows raised cheeks."),
+        }
+
+    def test_coarse_questions_are_chinese_and_fine_ones_english(self):
+        records = self.records()
+
+        for (granularity, _), (_, question, _) in records.items():
+            assert bool(re.search("[A-Za-z{]", question)) == (granularity == "fine"), question
+        question = records["coarse", "emotion"][1]
+        assert "高兴、悲伤、愤怒、惊讶、恐惧、担忧、轻蔑、疑惑、中性" in question
+
+    def test_a_question_of_a_fine_description_is_english_too(self):
+        question = self.records(label=None, label_source=None)["fine", "describe"][1]
+
+        assert question in QUESTIONS.pools["describe"]
+
+    def test_every_label_of_every_space_is_offered_and_answered_by_its_name(self):
+        for space, labels in self.CHINESE.labels.items():
+            names = [self.CHINESE.said("coarse", label) for label in labels]
+            assert len(set(names)) == len(names)
+            assert self.CHINESE.listed("coarse", space) == "、".join(names)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ("  disgust: 厌恶\n", "", "labels has no disgust"),
+            ("disgust: 厌恶", "disgust: disgust", "'disgust' is no Chinese"),
+            ("下列哪种情绪：{labels}", "下列哪种情绪", r"must have \{labels\}"),
+            ("积极的、消极的还是中性的？", "positive?", "is no Chinese"),
+        ],
+    )
+    def test_what_is_missing_or_left_in_english_is_an_error(self, tmp_path, old, new, told):
+        text = (shipped_folder() / "questions_zh.yaml").read_text("utf-8")
+        assert old in text
+        (tmp_path / "questions_zh.yaml").write_text(text.replace(old, new), "utf-8")
+
+        with pytest.raises(MerrError, match=f"(?s)questions_zh.yaml is wrong.*{told}"):
+            load_questions(tmp_path, "zh")
+        assert load_questions(tmp_path).chinese is None  # an English build does not read it

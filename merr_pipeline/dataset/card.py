@@ -6,7 +6,7 @@ It holds no time and no host, so the same inputs give the same card.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import yaml
@@ -15,6 +15,8 @@ from merr_pipeline.dataset.columns import SUBSETS
 from merr_pipeline.dataset.plan import Entry, Plan
 from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Row
 from merr_pipeline.settings import Settings
+
+FINE_LANGUAGE = "en"
 
 HUB_LICENCES = frozenset(
     {"apache-2.0", "mit", "cc", "cc0-1.0", "pddl", "odbl", "odc-by", "unlicense"}
@@ -56,7 +58,9 @@ def card(
 ) -> str:
     """The text of ``README.md``; ``rows`` gives ``subset -> split -> rows`` of what was written."""
     entries = [plan.accepted[clip_id] for clip_id in sorted(plan.accepted)]
-    front = yaml.safe_dump(_front_matter(entries, rows), sort_keys=False, allow_unicode=True)
+    written = {FINE_LANGUAGE, settings.coarse.language}
+    matter = _front_matter(entries, rows, written)
+    front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{front}---",
         "# Multimodal emotion recognition and reasoning (MERR) records",
@@ -67,6 +71,8 @@ def card(
         "```",
         "## Subsets",
         _subset_table(rows),
+        f"Coarse texts: language `{settings.coarse.language}`, form `{settings.coarse.form}`. "
+        f"Fine texts: language `{FINE_LANGUAGE}`.",
         "## How it was made",
         _stage_table(provenance),
         "## Labels",
@@ -81,13 +87,14 @@ def card(
 
 
 def _front_matter(
-    entries: Sequence[Entry], rows: Mapping[str, Mapping[str, int]]
+    entries: Sequence[Entry], rows: Mapping[str, Mapping[str, int]], written: Set[str]
 ) -> dict[str, Any]:
-    languages = {e.language.partition("-")[0].lower() for e in entries if e.language}
+    """``written`` are the languages of our own texts; those of the transcripts come to them."""
+    languages = {e.language.partition("-")[0].lower() for e in entries if e.language} | written
     front: dict[str, Any] = {"pretty_name": "MERR records", **_licences(entries)}
     codes = sorted(code for code in languages if len(code) in (2, 3) and code.isalpha())
-    front |= {"language": codes} if codes else {}
     return front | {
+        "language": codes,
         "size_categories": [_size(len(entries))],
         "task_categories": ["video-classification", "visual-question-answering"],
         "tags": ["emotion-recognition", "multimodal", "facial-action-units", "prosody", "merr"],

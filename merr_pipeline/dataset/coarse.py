@@ -1,20 +1,19 @@
-"""The coarse caption: what is seen and heard, put into the sentence pattern of the MERR paper.
+"""The coarse caption in English: what is seen and heard, in the sentences of the MERR paper or raw.
 
-It names no emotion. Action Units that the face tool sees badly are left out, those of a tool that
-gives proxies are said with a doubt. `grounding.check` proves what it claims, as it does for the
-fine text.
+`chinese` has the Chinese one. It names no emotion. Action Units that the face tool sees badly are
+left out, those of a tool that gives proxies are said with a doubt. `grounding.check` proves what it
+claims, as it does for the fine text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from merr_pipeline.dataset.placeholders import filled_with
+from merr_pipeline.dataset.caption import CaptionPattern, Form, Pieces, put_together
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
 from merr_pipeline.fuse.evidence import plain_quotation
@@ -28,26 +27,11 @@ from merr_pipeline.templates import load_template
 TEMPLATE = "coarse_caption.yaml"
 
 
-class CaptionTemplate(BaseModel):
-    """The whole of ``coarse_caption.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    scene: Annotated[str, filled_with("scene")]
-    face_and_voice: Annotated[str, filled_with("expression", "tone")]
-    face: Annotated[str, filled_with("expression")]
-    voice: Annotated[str, filled_with("tone")]
-    words: Annotated[str, filled_with("transcript")]
-    face_and_voice_unsure: Annotated[str, filled_with("expression", "tone")]
-    face_unsure: Annotated[str, filled_with("expression")]
-    max_phrases: int = Field(ge=1)
-
-
 @dataclass(frozen=True)
 class CoarseTemplates:
     """What the caption is made with and proven by; ``sha256`` covers all of it."""
 
-    caption: CaptionTemplate
+    caption: CaptionPattern
     phrases: AuPhrases
     rules: Rules
     lexicon: Lexicon
@@ -59,7 +43,7 @@ def load_coarse_templates(templates: Path | None = None) -> CoarseTemplates:
     table = load_action_units(templates)
     template = load_template(TEMPLATE, templates)
     try:
-        caption = CaptionTemplate.model_validate(template.data)
+        caption = CaptionPattern.model_validate(template.data)
     except ValidationError as error:
         raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
     phrases, rules = load_au_phrases(table, templates), load_rules(table, templates)
@@ -76,7 +60,7 @@ def check_caption(
 
 
 def coarse_caption(
-    rows: Mapping[str, Row], sha256: str, templates: CoarseTemplates
+    rows: Mapping[str, Row], sha256: str, templates: CoarseTemplates, form: Form = "template"
 ) -> tuple[str | None, str | None]:
     """``(visual_expression, coarse_caption)`` of a clip; None where nothing is known.
 
@@ -84,27 +68,14 @@ def coarse_caption(
     read. ``sha256`` is the clip's, and chooses among synonyms.
     """
     expression = visual_expression(rows, sha256, templates)
-    values = {
-        "scene": _as_sentence(_text(rows, "scene", "scene")),
-        "expression": expression,
-        "tone": _text(rows, "tone", "tone"),
-        "transcript": plain_quotation(_text(rows, "transcript", "transcript") or ""),
-    }
-    said = [getattr(templates.caption, name).format(**values) for name in _sentences(rows, values)]
-    return expression, " ".join(said) or None
-
-
-def _sentences(rows: Mapping[str, Row], values: Mapping[str, str | None]) -> Iterator[str]:
-    """Names of the sentences that the clip gets, in order."""
-    if values["scene"]:
-        yield "scene"
-    if values["expression"]:
-        face = "face_and_voice" if values["tone"] else "face"
-        yield f"{face}_unsure" if rows["face"]["au_scale"] == "proxy_0_5" else face
-    elif values["tone"]:
-        yield "voice"
-    if values["transcript"]:
-        yield "words"
+    pieces = Pieces(
+        scene=_as_sentence(_text(rows, "scene", "scene")),
+        expression=expression or "",
+        tone=_text(rows, "tone", "tone") or "",
+        transcript=plain_quotation(_text(rows, "transcript", "transcript") or ""),
+        is_unsure=expression is not None and rows["face"]["au_scale"] == "proxy_0_5",
+    )
+    return expression, put_together(pieces, templates.caption, form)
 
 
 def visual_expression(

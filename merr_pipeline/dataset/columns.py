@@ -150,6 +150,8 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     # texts
     "visual_expression": _text,
     "coarse_caption": _text,
+    "coarse_form": _text,  # template | raw; null without a caption, as is
+    "coarse_language": _text,  # en | zh; that of visual_expression too
     "fine_caption": _text,
     "text_source": _text,  # composer | llm_blind | llm_told
     "evidence": pa.list_(EVIDENCE),

@@ -1,8 +1,10 @@
-"""Checks on the placeholders of a sentence in a template, before anything is filled in."""
+"""Checks on the sentences of a template, before anything is filled in."""
 
 from __future__ import annotations
 
+import re
 from string import Formatter
+from typing import Annotated
 
 from pydantic import AfterValidator
 
@@ -18,3 +20,17 @@ def filled_with(*names: str) -> AfterValidator:
         return sentence
 
     return AfterValidator(check)
+
+
+_PLACEHOLDER = re.compile(r"\{\w+\}")
+_LATIN = re.compile(r"[A-Za-z]")
+
+
+def _without_latin(text: str) -> str:
+    if not text.strip() or _LATIN.search(_PLACEHOLDER.sub("", text)):
+        raise ValueError(f"{text!r} is no Chinese")
+    return text
+
+
+Chinese = Annotated[str, AfterValidator(_without_latin)]
+"""A word or sentence that has no Latin letter but in the names of its placeholders."""

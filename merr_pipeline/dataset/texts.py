@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from merr_pipeline.dataset.accept import Rows
+from merr_pipeline.dataset.chinese import ChineseWords, chinese_caption, load_chinese_words
 from merr_pipeline.dataset.coarse import (
     CoarseTemplates,
     check_caption,
@@ -13,7 +14,7 @@ from merr_pipeline.dataset.coarse import (
 )
 from merr_pipeline.dataset.instructions import Questions, instruction_records, load_questions
 from merr_pipeline.schema import Reason, Row
-from merr_pipeline.settings import Settings
+from merr_pipeline.settings import CoarseSettings, Settings
 from merr_pipeline.stage import Identity, digest
 
 TEXTS_STAGE = "dataset"
@@ -33,23 +34,32 @@ def check_templates(settings: Settings) -> None:
 class Texts:
     """The templates of caption and questions, read once for an assembly."""
 
-    coarse: CoarseTemplates
+    settings: CoarseSettings
+    words: CoarseTemplates | ChineseWords  # by ``coarse.language``
     questions: Questions
 
     @classmethod
     def load(cls, settings: Settings) -> Texts:
         """Read them from the user's templates folder, else the shipped one."""
-        return cls(load_coarse_templates(settings.templates), load_questions(settings.templates))
+        folder, language = settings.templates, settings.coarse.language
+        words = load_coarse_templates(folder) if language == "en" else load_chinese_words(folder)
+        return cls(settings.coarse, words, load_questions(folder, language))
 
     def identity(self) -> Identity:
         """Named as the stages are, so that provenance says how these fields were made."""
         questions = self.questions
-        asked = digest([questions.pools, questions.sentiments, questions.labels])
+        asked = digest(
+            [
+                *(questions.pools, questions.sentiments, questions.labels),
+                questions.chinese.sha256 if questions.chinese else None,
+            ]
+        )
         return Identity(
             stage=TEXTS_STAGE,
-            version=3,
+            version=4,
             tool="caption template, question pools",
-            template=digest([self.coarse.sha256, asked]),
+            template=digest([self.words.sha256, asked]),
+            settings=self.settings.model_dump(),
         )
 
     def add_to(self, row: Row, rows: Rows) -> Row:
@@ -57,12 +67,24 @@ class Texts:
 
         A caption that claims what no evidence shows is left out, and the row flagged with it.
         """
-        expression, caption = coarse_caption(rows, row["sha256"], self.coarse)
-        evidence, (rules, lexicon) = row["evidence"] or [], (self.coarse.rules, self.coarse.lexicon)
-        if caption and check_caption(caption, evidence, rules, lexicon).ungrounded:
-            expression = caption = None
-            row = row | {"flags": [*row["flags"], f"{TEXTS_STAGE}:{Reason.UNGROUNDED.value}"]}
-        return row | {"visual_expression": expression, "coarse_caption": caption}
+        evidence = row["evidence"] or []
+        if isinstance(self.words, ChineseWords):  # which says nothing but evidence
+            form = self.settings.form
+            expression, caption = chinese_caption(evidence, row["sha256"], self.words, form)
+        else:
+            expression, caption = coarse_caption(
+                rows, row["sha256"], self.words, self.settings.form
+            )
+            rules, lexicon = self.words.rules, self.words.lexicon
+            if caption and check_caption(caption, evidence, rules, lexicon).ungrounded:
+                expression = caption = None
+                row = row | {"flags": [*row["flags"], f"{TEXTS_STAGE}:{Reason.UNGROUNDED.value}"]}
+        made = {f"coarse_{name}": value for name, value in self.settings.model_dump().items()}
+        return row | {
+            "visual_expression": expression,
+            "coarse_caption": caption,
+            **(made if caption else dict.fromkeys(made)),
+        }
 
     def records(self, row: Row) -> dict[str, list[Row]]:
         """The instruction records of a finished row, by subset."""
