@@ -113,7 +113,7 @@ def test_the_columns_are_those_of_the_contract():
         "clip_id media_path other_paths sha256 source_id speaker_id licence split "
         "kind duration_s fps width height frame_count has_sound shots "
         "label_space label label_source label_confidence label_candidates "
-        "label_runner_up label_margin open_labels "
+        "label_runner_up label_margin open_labels open_label_groups "
         "face_tool au_scale face_count face_coverage main_person face_track head_pose gaze "
         "others action_units au_series "
         "peak_frame_index peak_time_s peak_score peak_verdict peaks peak_frame face_crop "
@@ -123,7 +123,7 @@ def test_the_columns_are_those_of_the_contract():
         "scene scene_source scene_facts burned_in_text burned_in_status "
         "visual_expression coarse_caption fine_caption text_source evidence cues conflicts "
         "llm_label llm_confidence llm_agrees llm_votes second_label second_agrees "
-        "flags quality review "
+        "flags quality review fine_selection "
         "provenance"
     )
     assert " ".join(RECORDS) == (
