@@ -27,9 +27,11 @@ def cut_sample(clips: Path, name: str) -> Path:
     return write_clip(clips / f"{name}.mp4", at_rate(frames[34:48]))
 
 
-def build_here(clips: Path, out: Path, *overrides: str) -> tuple[Summary, str]:
+def build_here(
+    clips: Path, out: Path, *overrides: str, manifest: Path | None = None
+) -> tuple[Summary, str]:
     """A build without workers; its summary, and what a user reads of it."""
-    request = Request(clips, out, overrides=overrides)
+    request = Request(clips, out, manifest, overrides=overrides)
     console = Console(file=StringIO(), soft_wrap=True)
     with open_build(request) as build:
         print_plan(build, console)

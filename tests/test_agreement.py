@@ -340,5 +340,5 @@ class TestFile:
             text.replace("needs_review\n", "need_review\n"), "utf-8"
         )
 
-        with pytest.raises(MerrError, match="agreement.yaml, careful is wrong"):
+        with pytest.raises(MerrError, match=r"agreement\.yaml, careful is wrong"):
             load_policy("careful", tmp_path)
