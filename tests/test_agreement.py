@@ -124,6 +124,13 @@ class TestOtherPolicies:
         assert verdict(strict, **{**against, "second": "fear"}) == "needs_review"
         assert verdict(strict, au_rules=STRONG) == "needs_review"
 
+    def test_a_face_without_signs_speaks_against_no_label(self):
+        still = RulesOpinion("neutral", 1.0, 1.0, "intensity_0_5")
+
+        assert verdict(load_policy("strict"), au_rules=still) == "accept"
+        assert verdict(au_rules=still, second="neutral") == "accept"
+        assert verdict(au_rules=STRONG, second="happy") == "needs_review"
+
 
 labels = st.sampled_from(["happy", "sad", "fear"])
 shares = st.floats(0, 1)

@@ -107,6 +107,7 @@ class HeardRules(_Entry):
     min_score: float = Field(ge=0, le=1)
     min_margin: float = Field(ge=0, le=1)
     scales: frozenset[Literal["intensity_0_5", "probability", "proxy_0_5"]]
+    silent_of: frozenset[str] = frozenset()
 
 
 class HeardModel(_Entry):
@@ -270,6 +271,7 @@ def _heard(opinions: Opinions, heard: Heard) -> dict[str, str | None]:
         and rules.score >= heard.au_rules.min_score
         and rules.margin >= heard.au_rules.min_margin
         and rules.au_scale in heard.au_rules.scales
+        and rules.label not in heard.au_rules.silent_of
     )
     model_counts = (
         model is not None
