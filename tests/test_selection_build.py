@@ -15,7 +15,9 @@ from model_server import Asked, ModelServer, Step, answer
 from openface_builds import overrides, write_corpus
 from small_builds import build_here
 
+from merr_pipeline.build import look_at
 from merr_pipeline.dataset.validate import validate
+from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import shipped_folder
 
@@ -35,11 +37,15 @@ def opinion(asked: Asked) -> Step:
     return answer({"label": label, "confidence": 0.9, "text": text, **more})
 
 
+def by_models(folder: Path, url: str, *more: str) -> tuple[str, ...]:
+    by_model = ("fine.by=model", "fine.second=true", f"llm.text.base_url={url}")
+    models = ("llm.text.model=text", "llm.second.model=second", "engine.workers=1")
+    return overrides(folder, *by_model, *models, *more)
+
+
 def asked_build(folder: Path, server: ModelServer, *more: str) -> tuple[Path, str]:
     out = folder / "out"
-    by_model = ("fine.by=model", "fine.second=true", f"llm.text.base_url={server.url}")
-    models = ("llm.text.model=text", "llm.second.model=second", "engine.workers=1")
-    told = overrides(folder, *by_model, *models, *more)
+    told = by_models(folder, server.url, *more)
     settings = [word for setting in told for word in ("--set", setting)]
     printed = merr(
         *("build", folder / "clips", "--manifest", folder / "manifest.csv", "--out", out),
@@ -62,7 +68,7 @@ CLIPS = [
 def judged(tmp_path_factory):
     """One corpus, built by two policies; the second asks models nothing new."""
     folder = write_corpus(tmp_path_factory.mktemp("judged"), CLIPS)
-    found = {}
+    found: dict[str, Any] = {"folder": folder}
     with ModelServer(opinion) as server:
         for policy, more in (
             ("careful", ()),
@@ -145,6 +151,17 @@ class TestAgreement:
         assert found["by_nobody"]["label_confidence"] == 0.9
         assert judged["pseudo_labels"]["fine"]["by_nobody"]["label"] == "happy"
         assert judged["pseudo_labels"]["fine"]["by_nobody"]["label_source"] == "llm_blind"
+
+    def test_the_status_tells_of_the_conflict_too(self, judged):
+        folder = judged["folder"]
+        told = by_models(folder, "http://localhost:1/v1")
+        manifest = folder / "manifest.csv"
+        view = look_at(Request(folder / "clips", folder / "out", manifest, overrides=told))
+
+        assert view.pending_clips == 0
+        assert [line.partition(": two")[0] for line in view.left_out] == [
+            "by_rules: dataset label_conflict"
+        ]
 
     def test_a_policy_is_applied_to_answers_that_are_there(self, judged):
         assert judged["pseudo_labels"]["summary"]["made"]["fine"]["ok"] == 5
