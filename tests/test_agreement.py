@@ -124,6 +124,29 @@ class TestOtherPolicies:
         assert verdict(strict, **{**against, "second": "fear"}) == "needs_review"
         assert verdict(strict, au_rules=STRONG) == "needs_review"
 
+    @pytest.mark.parametrize(
+        "weak",
+        [
+            RulesOpinion("happy", 0.49, 0.4, "intensity_0_5"),
+            RulesOpinion("happy", 0.8, 0.14, "intensity_0_5"),
+            RulesOpinion("happy", 0.8, 0.4, "proxy_0_5"),
+        ],
+    )
+    def test_rules_that_are_unsure_or_see_only_proxies_are_not_heard(self, weak):
+        strict = load_policy("strict")
+
+        assert verdict(strict, au_rules=weak) == "accept"
+        least = RulesOpinion("happy", 0.5, 0.15, "probability")
+        assert verdict(strict, au_rules=least) == "needs_review"
+
+    def test_the_rules_have_no_say_of_a_label_that_is_their_own(self):
+        silent = {"when": {"au_rules": ["silent"]}, "verdict": "needs_review", "why": "silent"}
+        policy = own([silent, {"verdict": "accept", "why": "heard"}])
+        happy = {"label": "happy", "au_rules": STRONG}
+
+        assert verdict(policy, **happy, source="au_rules") == "needs_review"
+        assert verdict(policy, **happy, source="manifest") == "accept"
+
     def test_a_face_without_signs_speaks_against_no_label(self):
         still = RulesOpinion("neutral", 1.0, 1.0, "intensity_0_5")
 
