@@ -308,7 +308,9 @@ class TestNotMadeTwice:
         [before] = made.ids("fine")
         better = made_clip(999, source_id="show 1")
         made.clips.append(better)
-        sure = {"label": "happy", "label_candidates": [{"label": "happy", "source": "manifest"}]}
+        sources = ("manifest", "au_rules")
+        agreed = [{"label": "happy", "score": 0.7, "source": source} for source in sources]
+        sure = {"label": "happy", "label_candidates": agreed}
         made.store.add(better, label=sure, moment={"face_coverage": 1.0})
         report = made.assemble()
         anew = Made(tmp_path / "anew", 60, *own)
