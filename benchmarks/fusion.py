@@ -7,7 +7,8 @@
 The store is filled with made rows (those of a sample, with words of their own for each clip) for
 every stage before ``fine``. Then the same prompts go to the same server twice: by the SDK alone
 with a semaphore, and by a build, which makes them, keeps limits, budget and cache, checks each text
-and writes rows. The dataset is made after the last answer; what that takes is printed beside.
+and writes rows. The SDK alone is as it comes; the build has it speak HTTP through aiohttp. The
+dataset is made after the last answer; what that takes is printed beside.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from merr_pipeline.llm.answers import response_format, strict_schema
 from merr_pipeline.llm.messages import as_sent
 from merr_pipeline.llm.questions import Question
 from merr_pipeline.llm.stage import CallStage
-from merr_pipeline.pipeline import Pipeline
+from merr_pipeline.pipeline import HEAD, Pipeline
 from merr_pipeline.request import Request
 from merr_pipeline.running import run_batches
 from merr_pipeline.schema import ROW_HEAD, Row
@@ -90,7 +91,9 @@ def questions(build: Build) -> list[Question[Any]]:
     """What the build will ask, made beforehand for the bare loop."""
     (stage,) = (s for s in build.pipeline.stages if isinstance(s, CallStage))
     schemas = {other.name: other.schema.names for other in build.pipeline.stages}
-    wanted = {name: schemas[name] for name in stage.needs}
+    wanted = {
+        name: (*HEAD, *stage.reads.get(name, schemas[name][len(HEAD) :])) for name in stage.needs
+    }
     asked: list[Question[Any]] = []
     for start in range(0, len(build.pending), 250):
         states = build.pending[start : start + 250]

@@ -23,13 +23,15 @@ from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.llm.stage import CallStage
 from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.scene.facts import SceneStage
-from merr_pipeline.schema import PASSES_WITH_TIME, Clip, Row, Status
+from merr_pipeline.schema import PASSES_WITH_TIME, ROW_HEAD, Clip, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.tone import ToneStage
 from merr_pipeline.speech.transcript import TranscriptStage
 from merr_pipeline.speech.voice import VoiceStage
 from merr_pipeline.stage import BatchStage, Identity, NotOk, Work, digest, fault, not_ok_row
 from merr_pipeline.store import Entry, Store
+
+HEAD = tuple(column.name for column in ROW_HEAD)
 
 GATE = "probe"
 """A clip whose probe is not ``ok`` is finished: no other stage is asked about it."""
@@ -240,8 +242,8 @@ class Pipeline:
 
     def _run_stage(self, stage: BatchStage, todo: list[_Open], report: BatchReport) -> None:
         with self.lock:
-            self._load_needs(stage, todo)
-            works = [Work(item.state.clip, {n: item.rows[n] for n in stage.needs}) for item in todo]
+            seen = self._seen(stage, todo)
+            works = [Work(item.state.clip, rows) for item, rows in zip(todo, seen, strict=True)]
             keys = [self._key_of(stage, item) for item in todo]
         rows = self._annotate(stage, works)
         with self.lock:
@@ -278,7 +280,12 @@ class Pipeline:
         return self.store.write(stage.name, [row for _, _, row in finished]) if finished else []
 
     def _key_of(self, stage: BatchStage, item: _Open) -> str:
-        marks = {name: _mark_of_row(item.rows[name]) for name in stage.needs}
+        marks = {
+            name: _mark_of_row(item.rows[name])
+            if name in item.rows
+            else _mark(item.state.entries[name])
+            for name in stage.needs
+        }
         return self._key(stage, item.state.clip, marks)
 
     def _what_changed(self, stage: BatchStage, item: _Open, key: str) -> str | None:
@@ -313,12 +320,22 @@ class Pipeline:
             rows = [not_ok_row(fault(error)) for _ in works]
         return rows
 
-    def _load_needs(self, stage: BatchStage, todo: list[_Open]) -> None:
+    def _seen(self, stage: BatchStage, todo: list[_Open]) -> list[dict[str, Row]]:
+        """For each clip the rows that the stage needs, with the columns that it reads of them."""
+        seen: list[dict[str, Row]] = [{} for _ in todo]
         for name in stage.needs:
-            missing = [item for item in todo if name not in item.rows]
-            rows = self.store.read(name, [item.state.entries[name] for item in missing])
-            for item, row in zip(missing, rows, strict=True):
-                item.rows[name] = row
+            some = (*HEAD, *stage.reads[name]) if name in stage.reads else None
+            missing = [item.state.entries[name] for item in todo if name not in item.rows]
+            stored = iter(self.store.read(name, missing, some))
+            for item, rows in zip(todo, seen, strict=True):
+                if name not in item.rows:
+                    rows[name] = next(stored)
+                    if some is None:
+                        item.rows[name] = rows[name]
+                else:
+                    row = item.rows[name]
+                    rows[name] = row if some is None else {column: row[column] for column in some}
+        return seen
 
     def _key(self, stage: BatchStage, clip: Clip, needs: Mapping[str, list[str]]) -> str:
         return digest([clip.sha256, self.marks[stage.name], stage.facts(clip), needs])

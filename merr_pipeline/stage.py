@@ -15,6 +15,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -109,6 +110,11 @@ class BatchStage(Protocol):
         ...
 
     @property
+    def reads(self) -> Mapping[str, tuple[str, ...]]:
+        """Of which of them it gets some columns alone, beside those that every row begins with."""
+        ...
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns of its rows."""
         ...
@@ -148,6 +154,7 @@ class Stage:
     """Defaults for a `BatchStage` that has nothing to warm up and reads no facts."""
 
     needs: tuple[str, ...] = ()
+    reads: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     resources = Resources()
     at_once = 1
 

@@ -7,11 +7,11 @@ from made_evidence import clip_rows, missing, tone_row
 
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
-from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.evidence import collect_evidence
-from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.fuse.phrases import load_au_phrases
 from merr_pipeline.fuse.wording import load_fine_text
+from merr_pipeline.grounding.check import Grounding, check_text
+from merr_pipeline.grounding.lexicon import load_lexicon
 from merr_pipeline.schema import MerrError
 
 TABLE = load_action_units()

@@ -10,14 +10,14 @@ from made_evidence import FACEMESH, OPENFACE, clip_rows, missing, tone_row, word
 
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
-from merr_pipeline.fuse.check import check_text
 from merr_pipeline.fuse.composer import Composer, Composition
 from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import collect_evidence
 from merr_pipeline.fuse.fine import FineStage
-from merr_pipeline.fuse.lexicon import load_lexicon
 from merr_pipeline.fuse.phrases import load_au_phrases, with_article
 from merr_pipeline.fuse.wording import load_fine_text
+from merr_pipeline.grounding.check import check_text
+from merr_pipeline.grounding.lexicon import load_lexicon
 from merr_pipeline.schema import FINE, Clip, ClipId, MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.stage import Work

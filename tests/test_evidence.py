@@ -154,11 +154,10 @@ def test_facts_of_the_scene_come_one_by_one():
 
 
 def test_faces_that_are_tracked_and_not_counted_are_several():
-    tracks = [{"frame_index": [30, 31]}, {"frame_index": [31, 32]}, {"frame_index": [5]}]
     rows = clip_rows({}, facts={"faces_in_view": None})
-    rows["face"]["tracks"] = tracks
-    for peak, told in ((31, ["faces in view: several"]), (30, [])):
-        rows["moment"]["peak_frame_index"] = peak
+    rows["moment"]["others"] = [{"start_s": 0.2, "end_s": 0.2}, {"start_s": 1.0, "end_s": 1.4}]
+    for peak_s, told in ((1.4, ["faces in view: several"]), (1.44, [])):
+        rows["moment"]["peak_time_s"] = peak_s
         assert texts(rows, "scene") == told
 
 

@@ -253,7 +253,9 @@ def test_every_kind_of_sentence_that_the_prompt_recommends_can_be_checked(senten
         text = sentence.replace("A and B", "lowered brows and slightly narrowed lips")
         text = re.sub(r"\bA\b", SIGNS[sign], text).replace("...", "Go away!")
         text = text.replace("EMOTION", grounds.wording.emotion(label)).replace("LABEL", label)
-        wrong.append([claim.why for claim in grounds.prove(text, evidence, label).ungrounded])
+        wrong.append(
+            [claim.why for claim in grounds.checker(evidence).check(text, label).ungrounded]
+        )
 
     assert [] in wrong, wrong
 

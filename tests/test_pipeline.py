@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from toy_stages import Length, Words, toy_opener, toy_pipeline
+from toy_stages import Joined, Length, Words, toy_opener, toy_pipeline
 
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.pipeline import build_stages
-from merr_pipeline.schema import STAGE_SCHEMAS, MerrError
+from merr_pipeline.schema import ROW_HEAD, STAGE_SCHEMAS, MerrError
 from merr_pipeline.settings import load_settings
 
 ALL = ["probe", "transcript", "fine"]
@@ -291,3 +291,27 @@ def test_a_changed_schema_of_a_stage_remakes_it(tmp_path, clips, monkeypatch):
     monkeypatch.setattr(Words, "schema", Words.schema.append(pa.field("more", pa.string())))
 
     assert run(tmp_path / "out", [a])[0] == {"a": ["transcript", "fine"]}
+
+
+@pytest.mark.parametrize("stages", [None, ["probe", "transcript"]])
+def test_a_stage_gets_the_columns_that_it_reads_from_memory_and_from_the_store(
+    tmp_path, clips, monkeypatch, stages
+):
+    """One run or two: what was just made is cut to the same columns as what was read back."""
+    seen = []
+
+    def look(self, work):
+        seen.append({name: sorted(row) for name, row in work.seen.items()})
+        return {"text": f"{work.seen['probe']['length']} bytes"}
+
+    monkeypatch.setattr(Joined, "reads", {"probe": ("length",), "transcript": ()})
+    monkeypatch.setattr(Joined, "annotate_one", look)
+    pipeline = toy_pipeline(tmp_path / "out")
+    states = [pipeline.plan(clip) for clip in clips("bb")]
+    pipeline.run(states, stages)
+    made, pipeline = run(tmp_path / "out", clips("bb"))
+
+    head = sorted(column.name for column in ROW_HEAD)
+    assert made == ({} if stages is None else {"bb": ["fine"]})
+    assert seen == [{"probe": sorted([*head, "length"]), "transcript": head}]
+    assert rows_of(pipeline, clips("bb")[0])["fine"]["text"] == "2 bytes"

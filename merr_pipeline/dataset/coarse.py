@@ -1,7 +1,8 @@
 """The coarse caption: what is seen and heard, put into the sentence pattern of the MERR paper.
 
 It names no emotion. Action Units that the face tool sees badly are left out, those of a tool that
-gives proxies are said with a doubt. `fuse.check` proves what it claims, as it does the fine text.
+gives proxies are said with a doubt. `grounding.check` proves what it claims, as it does for the
+fine text.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from merr_pipeline.dataset.placeholders import filled_with
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
-from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.evidence import plain_quotation
-from merr_pipeline.fuse.lexicon import Lexicon, load_lexicon
 from merr_pipeline.fuse.phrases import AuPhrases, capitalised, listed, load_au_phrases
+from merr_pipeline.grounding.check import Grounding, check_text
+from merr_pipeline.grounding.lexicon import Lexicon, load_lexicon
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.stage import digest, is_ok
 from merr_pipeline.templates import load_template

@@ -5,7 +5,7 @@ every clip             once, in ``clips`` or in ``rejected``; in the shard and s
                        rows sorted by clip_id
 every source, speaker  in one split
 pictures               decode
-both captions          every claim points to the clip's evidence (`fuse.check`)
+both captions          every claim points to the clip's evidence (`grounding.check`)
 every record           once; its clip is in the same shard of ``clips``, with the same facts; a
                        question, then an answer that the reference trainer does not cut
 media                  where the input folder is given: there, with the clip's sha256
@@ -31,10 +31,10 @@ from merr_pipeline.dataset.problems import REMAKE, Problem
 from merr_pipeline.dataset.shards import ROW_GROUP_SIZE, shard_index
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import load_rules
-from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.form import TRAINER_WORDS
 from merr_pipeline.fuse.judge import label_of_text
-from merr_pipeline.fuse.lexicon import load_lexicon
+from merr_pipeline.grounding.check import Grounding, check_text
+from merr_pipeline.grounding.lexicon import load_lexicon
 from merr_pipeline.schema import Reason, Row
 
 _COPIED = ("label", "label_source", "transcript", "media_path", "sha256", "split")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -39,6 +40,7 @@ class Caller:
         """
         with self._starting:
             if not self._thread.ident:
+                gc.freeze()  # plan and modules stay: to look through them costs 2.5 ms a clip
                 self._thread.start()
         return asyncio.run_coroutine_threadsafe(self._all(stage, works), self._loop).result()
 
@@ -71,6 +73,7 @@ class Caller:
                     closing.result()
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._thread.join()
+                gc.unfreeze()
             else:
                 self._loop.run_until_complete(self._close())
             self._loop.close()

@@ -290,11 +290,11 @@ def _described_items(row: Row) -> Iterator[Item]:
 
 
 def _has_several_faces(rows: Rows) -> bool:
-    """Whether more than one is tracked at the peak; a tool may count more than it tracks."""
-    if not (is_ok(rows, "face") and is_ok(rows, "moment")):
+    """Whether another than the main person is tracked around the peak."""
+    if not is_ok(rows, "moment") or (peak_s := rows["moment"]["peak_time_s"]) is None:
         return False
-    peak, tracks = rows["moment"].get("peak_frame_index"), rows["face"].get("tracks") or []
-    return sum(peak in track["frame_index"] for track in tracks) > 1
+    others = rows["moment"].get("others") or []
+    return any(other["start_s"] <= peak_s <= other["end_s"] for other in others)
 
 
 def _missing_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:

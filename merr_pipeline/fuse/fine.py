@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from merr_pipeline.fuse.composer import Composer
-from merr_pipeline.fuse.grounds import NEEDS, Grounds, label_of
+from merr_pipeline.fuse.grounds import NEEDS, READS, Grounds, label_of
 from merr_pipeline.schema import FINE, Reason, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import Identity, Stage, Work, digest, each, fail
@@ -18,6 +18,7 @@ class FineStage(Stage):
 
     name = "fine"
     needs = NEEDS
+    reads = READS
     schema = FINE
 
     def __init__(self, settings: Settings) -> None:
@@ -31,7 +32,7 @@ class FineStage(Stage):
         """All five templates, and the length."""
         return Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool=SOURCE,
             template=digest(self._grounds.sha256s),
             settings={"max_words": self._max_words},
@@ -52,7 +53,7 @@ class FineStage(Stage):
         items, label = self._grounds.evidence_of(work), label_of(work)
         evidence = [item.row() for item in items]
         made = self._composer.compose(items, label, work.clip.sha256)
-        proof = self._grounds.prove(made.text, evidence, label.name)
+        proof = self._grounds.checker(evidence).check(made.text, label.name)
         row: Row = {
             "evidence": evidence,
             "cues": made.cues,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from merr_pipeline.fuse.quotations import QUOTATION
+from merr_pipeline.grounding.quotations import QUOTATION
 
 TRAINER_WORDS = 200
 """Emotion-LLaMA's text processor (``blip_caption``) cuts an answer here."""

@@ -11,16 +11,25 @@ from pathlib import Path
 
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
-from merr_pipeline.fuse.check import Grounding, check_text
 from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import Item, collect_evidence
-from merr_pipeline.fuse.lexicon import Lexicon, load_lexicon
 from merr_pipeline.fuse.phrases import AuPhrases, load_au_phrases
 from merr_pipeline.fuse.wording import FineText, load_fine_text
+from merr_pipeline.grounding.check import Checker
+from merr_pipeline.grounding.lexicon import Lexicon, load_lexicon
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.stage import Work, skip
 
 NEEDS = ("probe", "voice", "transcript", "face", "moment", "tone", "scene", "label")
+READS = {
+    "probe": (),
+    "voice": (),
+    "face": ("face_tool", "au_scale"),
+    "moment": (
+        *("action_units", "head_pose", "others"),
+        *("peak_time_s", "peak_score", "peak_verdict", "peaks"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,9 @@ class Grounds:
             raise skip(Reason.NO_EVIDENCE, payload={"evidence": [item.row() for item in items]})
         return items
 
-    def prove(self, text: str, evidence: Sequence[Row], label: str | None) -> Grounding:
-        """Every claim of a text, with its proof or what is wrong with it."""
-        return check_text(text, evidence, label, self.lexicon, self.rules)
+    def checker(self, evidence: Sequence[Row]) -> Checker:
+        """Finds every claim of a text about a clip, with its proof or what is wrong with it."""
+        return Checker(evidence, self.lexicon, self.rules)
 
 
 def label_of(work: Work) -> Label:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from merr_pipeline.fuse.check import Claim
 from merr_pipeline.fuse.draft import Label
 from merr_pipeline.fuse.evidence import Item
 from merr_pipeline.fuse.form import faults_of_form
 from merr_pipeline.fuse.grounds import Grounds
 from merr_pipeline.fuse.reasoned import Cue, Reasoned
+from merr_pipeline.grounding.check import Checker, Claim
 from merr_pipeline.schema import Reason, Row
 from merr_pipeline.stage import NotOk, fail
 
@@ -27,6 +27,7 @@ class Case:
     what the model itself concludes is only recorded.
     """
 
+    grounds: Grounds
     items: Sequence[Item]
     label: Label
     given: str | None
@@ -35,6 +36,11 @@ class Case:
     def evidence(self) -> list[Row]:
         """As the dataset holds it."""
         return [item.row() for item in self.items]
+
+    @cached_property
+    def checker(self) -> Checker:
+        """Of that evidence."""
+        return self.grounds.checker(self.evidence)
 
     def about(self, llm_label: str) -> str:
         """The label that the text is about."""
@@ -51,7 +57,7 @@ def label_of_text(row: Row) -> str | None:
     return label
 
 
-def refusal_of(case: Case, answer: Reasoned, grounds: Grounds, max_words: int) -> NotOk | None:
+def refusal_of(case: Case, answer: Reasoned, max_words: int) -> NotOk | None:
     """Why the text of an answer cannot be kept; None where it can.
 
     A text with a claim that no evidence shows, or a cue of evidence that there is not, is
@@ -59,25 +65,25 @@ def refusal_of(case: Case, answer: Reasoned, grounds: Grounds, max_words: int) -
     ``rejected_text``, and with it all else of the answer.
     """
     label = case.about(answer.label)
-    proof = grounds.prove(answer.text, case.evidence, label)
-    names = {label, grounds.wording.emotion(label).removeprefix("a ").strip('"')}
+    proof = case.checker.check(answer.text, label)
+    names = {label, case.grounds.wording.emotion(label).removeprefix("a ").strip('"')}
     untrue = [*_unknown_ids(case, answer), *_claims(proof.ungrounded)]
     faults = [*untrue, *faults_of_form(answer.text, max_words, names)]
     if not faults:
         return None
-    row = row_of(case, answer, grounds) | {"grounding": proof.share, "fine_caption": None}
+    row = row_of(case, answer) | {"grounding": proof.share, "fine_caption": None}
     reason = Reason.UNGROUNDED if untrue else Reason.ANSWER_INVALID
     return fail(reason, "; ".join(faults), {**row, "rejected_text": answer.text})
 
 
-def row_of(case: Case, answer: Reasoned, grounds: Grounds) -> Row:
+def row_of(case: Case, answer: Reasoned) -> Row:
     """The row of an answer whose text can be kept.
 
     A reading or conflict that is not grounded is left out, with a flag.
     """
     label, ids = case.about(answer.label), {row["id"] for row in case.evidence}
-    conflicts = [said for said in answer.conflicts if said and _holds(said, case, label, grounds)]
-    cues = [_cue(cue, case, label, grounds) for cue in answer.cues if cue.evidence_id in ids]
+    conflicts = [said for said in answer.conflicts if said and _holds(said, case, label)]
+    cues = [_cue(cue, case, label) for cue in answer.cues if cue.evidence_id in ids]
     flags = {
         "ungrounded_readings": any(cue["reading"] is None for cue in cues),
         "ungrounded_conflicts": len(conflicts) < len(answer.conflicts),
@@ -112,12 +118,12 @@ def _claims(ungrounded: Sequence[Claim]) -> Iterator[str]:
         yield f"and {more} more claims that no evidence shows"
 
 
-def _cue(cue: Cue, case: Case, label: str, grounds: Grounds) -> Row:
+def _cue(cue: Cue, case: Case, label: str) -> Row:
     """A reading is a claim of what its evidence means: by itself, or with the evidence's number."""
     says = (cue.reading, f"{cue.evidence_id} {cue.reading}")
-    held = any(_holds(f"{said.rstrip('.')}.", case, label, grounds) for said in says)
+    held = any(_holds(f"{said.rstrip('.')}.", case, label) for said in says)
     return {"evidence_id": cue.evidence_id, "reading": cue.reading if held else None}
 
 
-def _holds(said: str, case: Case, label: str, grounds: Grounds) -> bool:
-    return not grounds.prove(said, case.evidence, label).ungrounded
+def _holds(said: str, case: Case, label: str) -> bool:
+    return not case.checker.check(said, label).ungrounded

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from merr_pipeline.emotion.spaces import load_label_space
-from merr_pipeline.fuse.grounds import NEEDS, Grounds, label_of
+from merr_pipeline.fuse.grounds import NEEDS, READS, Grounds, label_of
 from merr_pipeline.fuse.judge import Case, refusal_of, row_of
 from merr_pipeline.fuse.prompt import Prompter, load_fine_prompt
 from merr_pipeline.fuse.reasoned import Opinion, Reasoned, opinion_in, reasoned_in
@@ -37,6 +37,7 @@ class FineModelStage(CallStage):
 
     name = "fine"
     needs = NEEDS
+    reads = READS
     schema = FINE
 
     def __init__(self, settings: Settings) -> None:
@@ -60,7 +61,7 @@ class FineModelStage(CallStage):
         text = self._models["text"]
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="openai-compatible server",
             model=text.model or "",
             revision=text.revision,
@@ -86,7 +87,7 @@ class FineModelStage(CallStage):
                 self.name,
                 messages,
                 self._reasoned,
-                check=lambda answer: refusal_of(case, answer, self._grounds, max_words),
+                check=lambda answer: refusal_of(case, answer, max_words),
                 sample=sample,
             )
             for sample in range(self._settings.samples)
@@ -116,7 +117,7 @@ class FineModelStage(CallStage):
         texts = [value for value in chosen if isinstance(value, Reasoned)]
         if not texts:
             raise _with(chosen[0], more)
-        return _joined(row_of(case, texts[0], self._grounds), more)
+        return _joined(row_of(case, texts[0]), more)
 
     async def ask_one(self, work: Work, door: Asks) -> Row:
         """The row of one clip; an answer that cannot be used leaves the others their say."""
@@ -125,7 +126,7 @@ class FineModelStage(CallStage):
     def _case(self, work: Work) -> Case:
         label = label_of(work)
         given = label.name if self._settings.told else None
-        return Case(self._grounds.evidence_of(work), label, given)
+        return Case(self._grounds, self._grounds.evidence_of(work), label, given)
 
     def _votes(self, votes: Counter[str]) -> Row:
         if self._settings.samples == 1:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 import openai
 
 from merr_pipeline.llm.limits import retry_after_s
@@ -93,6 +94,8 @@ def understand(
 
     ``secret`` is taken out of whatever the server says. ``body`` is what it was sent.
     """
+    if _is_refused(error):
+        return Unlucky(Reason.MODEL_UNREACHABLE, "no connection")
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
         return Unlucky(Reason.MODEL_TIMEOUT, f"no answer within llm.{role}.timeout_s")
     if isinstance(error, openai.APIStatusError):
@@ -100,6 +103,15 @@ def understand(
     if isinstance(error, openai.APIConnectionError):
         return Unlucky(Reason.MODEL_UNREACHABLE, "no connection, or it broke")
     return Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION)
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Whether no connection could be made; the SDK calls that a time limit (openai 3.54)."""
+    while error is not None:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _of_status(

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 
-from merr_pipeline.fuse.lexicon import words_of
+from merr_pipeline.grounding.tagging import words_of
 
 QUOTATION = re.compile(r'"([^"]*)"')
-_CLAUSE_END = re.compile(r"(?<=[.!?;])\s+|,\s+(?:while|but|although|though|whereas)\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_CLAUSE_END = re.compile(
+    r"(?<=[.!?;])\s+"
+    r"|,\s+(?:while|but|although|though(?! only)|whereas|because|since|only that)\s+"
+    r"|,\s+so\s+(?!(?:does|do|may)\b)"
+    r"|,\s+as\s+(?=(?:no|there|neither|nothing|none|it|the face tool)\b)"
+)
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences; none is empty."""
+    return [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip()]
 
 
 def clauses_of(text: str) -> list[str]:

@@ -5,13 +5,14 @@ The composer has its own view of this in `reading`; here nothing of it is truste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from merr_pipeline.emotion.rules import Rules
-from merr_pipeline.fuse.lexicon import Holds
-from merr_pipeline.fuse.view import EvidenceView, is_unsure
+from merr_pipeline.grounding.entries import Holds, VoiceNames
+from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 Way = Literal["for", "against"]
@@ -24,6 +25,7 @@ class Bearings:
 
     view: EvidenceView
     rules: Rules
+    voice: VoiceNames
 
     def of_unit(self, code: str, emotion: str, way: Way) -> bool:
         """Whether that active Action Unit bears on the emotion in this way.
@@ -47,6 +49,38 @@ class Bearings:
     def of_still_face(self, emotion: str, way: Way) -> bool:
         """A still face fits a neutral state, and that is all."""
         return (way, emotion) == ("for", self.rules.neutral.label)
+
+    def goes_with(self, row: Row, emotion: str) -> bool | None:
+        """Whether that evidence is usual for the emotion; None where it tells nothing.
+
+        Wider than `of_unit` and `of_voice`: for what is said with caution.
+        """
+        if self.view.still is row:
+            known = self.rules.knows(emotion)
+            return self.of_still_face(emotion, "for") if known else None
+        if row["modality"] == "face":
+            return self._unit_goes_with(row, emotion)
+        if row["modality"] == "voice":
+            return self._feature_goes_with(row, emotion)
+        if row["modality"] == "words" and emotion in self.voice.said_with:
+            return bool(re.search(self.voice.said_with[emotion], self.view.said)) or None
+        return None
+
+    def _unit_goes_with(self, row: Row, emotion: str) -> bool | None:
+        code = next((code for code, unit in self.view.units.items() if unit is row), None)
+        if code is None or not self.rules.knows(emotion):
+            return None
+        supports = code in self.rules.support(emotion)
+        if not supports and self.view.speaks and self.rules.table.units[code].moved_by_speech:
+            return None
+        return supports
+
+    def _feature_goes_with(self, row: Row, emotion: str) -> bool | None:
+        for feature, (of, word) in self.view.named.items():
+            usual = self.voice.bears_on.get(emotion, {}).get(feature)
+            if of is row and usual:
+                return word in usual
+        return None
 
     def facial_clues(self, label: str, way: Way) -> list[Row]:
         """The facial evidence that bears on the label; what is measured badly contradicts none."""

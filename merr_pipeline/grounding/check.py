@@ -1,0 +1,303 @@
+"""Whether a text says nothing but what the evidence shows.
+
+The checker reads the text alone. It cuts it into clauses, finds in each what is claimed (a facial
+action, a voice, a quotation, a bearing on an emotion, ...) and asks the evidence list for proof. It
+reads only the English of ``grounding_lexicon.yaml``; what it cannot read, it counts as ungrounded.
+So it errs on the strict side: a true sentence in other words may fail, a false one should not pass.
+
+    result = check_text(text, evidence_rows, "angry", lexicon, rules)
+    result.share                      # 0.875
+    result.ungrounded[0].why          # "AU12 is not in the evidence"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from merr_pipeline.emotion.rules import Rules
+from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings
+from merr_pipeline.grounding.claims import Claim, Grounding
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.lexicon import Lexicon
+from merr_pipeline.grounding.proof import Prover
+from merr_pipeline.grounding.quotations import (
+    QUOTATION,
+    around,
+    clauses_of,
+    in_place_of,
+    is_given_label,
+    sentences_of,
+)
+from merr_pipeline.grounding.references import References
+from merr_pipeline.grounding.relations import Relations, emotions_meant
+from merr_pipeline.grounding.retelling import Proven, Retelling
+from merr_pipeline.grounding.statements import Statements
+from merr_pipeline.grounding.tagging import Pattern, PatternIndex, words_of
+from merr_pipeline.grounding.times import Times
+from merr_pipeline.grounding.unknowing import unknown_things
+from merr_pipeline.grounding.view import EvidenceView, is_unsure, read_evidence
+from merr_pipeline.schema import Row
+
+__all__ = ["Checker", "Claim", "Grounding", "check_text"]
+
+
+def check_text(
+    text: str, evidence: Sequence[Row], label: str | None, lexicon: Lexicon, rules: Rules
+) -> Grounding:
+    """Every claim of the text, with its proof or what is wrong with it.
+
+    ``evidence`` are rows of `schema.EVIDENCE`; ``label`` is the clip's label, the only emotion that
+    the text may name as a fact (None: it may name none).
+    """
+    return Checker(evidence, lexicon, rules).check(text, label)
+
+
+class Checker:
+    """Checks texts against one evidence list, which is read once."""
+
+    def __init__(self, evidence: Sequence[Row], lexicon: Lexicon, rules: Rules) -> None:
+        self._lexicon, self._rules = lexicon, rules
+        self._view = read_evidence(evidence, lexicon.voice, rules.table)
+        self._patterns = PatternIndex(self._view.patterns, across=True)
+
+    def check(self, text: str, label: str | None) -> Grounding:
+        """As `check_text`."""
+        check = _Check(self._view, self._patterns, label, self._lexicon, self._rules)
+        return Grounding(tuple(check.claims(text)))
+
+
+class _Check:
+    """One text being read; remembers what it has named so far."""
+
+    def __init__(
+        self,
+        view: EvidenceView,
+        patterns: PatternIndex,
+        label: str | None,
+        lexicon: Lexicon,
+        rules: Rules,
+    ) -> None:
+        self._view, self._label, self._lexicon, self._rules = view, label, lexicon, rules
+        self._bearings = Bearings(view, rules, lexicon.voice)
+        self._prover = Prover(view, rules.table, lexicon.degrees)
+        self._statements = Statements(view, rules, label)
+        self._relations = Relations(view, self._bearings, lexicon, label)
+        self._references = References(view)
+        self._retelling = Retelling(view, lexicon)
+        self._times = Times(view, lexicon)
+        self._named: list[str] = []  # Action Units
+        self._proven_before: list[Proven] = []
+        self._patterns = patterns
+        if self._is_users_own:
+            own = Pattern.read(" ".join(words_of(label or "")), "emotion", label)
+            self._patterns = PatternIndex([*view.patterns, own], across=True)
+
+    def claims(self, text: str) -> Iterator[Claim]:
+        """Quotations first, then the rest clause by clause."""
+        text = text.replace("“", '"').replace("”", '"')
+        if self._is_users_own:
+            text = QUOTATION.sub(self._unquoted_label, text)
+        yield from (self._quotation(match) for match in QUOTATION.finditer(text))
+        quoted = iter([match[1] for match in QUOTATION.finditer(text)])
+        if '"' in (rest := QUOTATION.sub(in_place_of, text)):
+            yield Claim('"', "quotation", why="a quotation mark without its partner")
+        for sentence in sentences_of(rest.replace('"', "")):
+            yield from self._sentence(sentence, quoted)
+
+    @property
+    def _is_users_own(self) -> bool:
+        """Whether the label is of a label space that the lexicon has no words for."""
+        return bool(words_of(self._label or "")) and self._label not in self._lexicon.emotions
+
+    # --- quotations ----------------------------------------------------------------------------
+
+    def _unquoted_label(self, match: re.Match[str]) -> str:
+        """A label of the user's own names an emotion in quotation marks, where nobody says it."""
+        is_said = self._lexicon.says(around(match)[0])
+        is_label = match[1] == self._label and not is_given_label(match)
+        return match[1] if is_label and not is_said else match[0]
+
+    def _quotation(self, match: re.Match[str]) -> Claim:
+        said = match[1]
+        if is_given_label(match):
+            wrong = "" if said == self._label else "this is not the clip's label"
+            return Claim(said, "label", why=wrong)
+        wrong = "" if self._times.place_of(said) else "these words are in no evidence"
+        before, after = around(match)
+        if not self._is_said(before, after):
+            wrong = "nothing before it says that these words were said"
+        elif self._lexicon.feelings & {*before, *after}:
+            wrong = "words that were said are no feeling"
+        ids = () if wrong or self._view.words is None else (self._view.words["id"],)
+        return Claim(said, "quotation", ids, wrong)
+
+    def _is_said(self, before: Sequence[str], after: Sequence[str]) -> bool:
+        """Whether the words around a quotation say that it was said; a clause may begin with it."""
+        if self._lexicon.says(before):
+            return True
+        beside = self._lexicon.read(
+            " ".join((*before, *after)).replace("quotationmark", ""), self._patterns
+        )
+        return (
+            not before
+            or before[0] == "quotationmark"
+            or beside.is_of_speech
+            or any("order" in tag for tag in beside.tags)
+        )
+
+    # --- sentences and clauses -----------------------------------------------------------------
+
+    def _sentence(self, sentence: str, quoted: Iterator[str]) -> list[Claim]:
+        clauses = [self._lexicon.read(text, self._patterns) for text in self._pieces(sentence)]
+        hedged = any(map(self._is_hedged, clauses))
+        claims: list[Claim] = []
+        related: list[tuple[Clause, list[Proven]]] = []
+        for clause in clauses:
+            quotes = [next(quoted, "") for _ in range(clause.text.count("quotationmark"))]
+            if clause.has("ignorance"):
+                claims += unknown_things(clause, self._prover)
+                continue
+            proven = self._proven(clause, quotes, hedged=hedged)
+            claims += self._clause(clause, proven, quotes)
+            related.append((clause, proven))
+            self._proven_before += proven
+        for clause, proven in related:
+            claims += self._relations.relation(clause, proven, self._proven_before, hedged=hedged)
+        if not claims:
+            claims = self._retelling.anything(clauses)
+        if not claims and "quotationmark" not in sentence:
+            claims = [Claim(sentence, "nothing", why="nothing in it can be checked")]
+        return claims
+
+    def _pieces(self, sentence: str) -> list[str]:
+        """The clauses; one of adverbs alone belongs to the one before: ", but only weakly"."""
+        pieces: list[str] = []
+        for text in clauses_of(sentence):
+            if pieces and self._lexicon.adds_nothing(text):
+                pieces[-1] = f"{pieces[-1]}, {text}"
+            else:
+                pieces.append(text)
+        return pieces
+
+    def _proven(self, clause: Clause, quotes: Sequence[str], *, hedged: bool) -> list[Proven]:
+        proven = [(item, self._claim(item, clause, quotes, hedged=hedged)) for item in clause.found]
+        return self._retelling.mended(clause, proven)
+
+    def _clause(
+        self, clause: Clause, proven: Sequence[Proven], quotes: Sequence[str]
+    ) -> list[Claim]:
+        claims = [claim for _, claim in proven if claim is not None]
+        claims += self._times.wrong(clause, quotes, claims)
+        claims += self._certain(clause, claims)
+        claims += self._references.comparisons(clause, proven)
+        claims += self._references.references(clause, proven, self._signs_before())
+        self._remember(clause)
+        return claims
+
+    def _is_hedged(self, clause: Clause) -> bool:
+        """Whether it is said with caution; a relation between clues and an emotion may be so."""
+        return self._has_hedge(clause) or clause.has("cautious")
+
+    def _has_hedge(self, clause: Clause) -> bool:
+        words = f" {' '.join(words_of(clause.text))} "
+        return any(f" {hedge} " in words for hedge in self._lexicon.hedges)
+
+    def _remember(self, clause: Clause) -> None:
+        for item in clause.of("face"):
+            self._named += [code for code in item.meaning if code in self._view.units]
+
+    def _signs_before(self) -> list[Row]:
+        return [self._view.units[code] for code in dict.fromkeys(self._named)]
+
+    # --- one claim -----------------------------------------------------------------------------
+
+    def _claim(
+        self, item: Found, clause: Clause, quotes: Sequence[str], *, hedged: bool
+    ) -> Claim | None:
+        """None for what claims nothing by itself."""
+        match item.kind:
+            case "face" if not item.negated and _tells_what_was_measured(clause):
+                return None
+            case "face":
+                return self._prover.face(item, hedged=hedged)
+            case "needs":
+                return self._prover.needs(item, hedged=hedged)
+            case "count":
+                return self._prover.count(item)
+            case "thing":
+                return self._prover.thing(item)
+            case "fact" | "time" | "arousal":
+                wrong = "the evidence says so" if item.negated else ""
+                kind = "time" if item.kind == "time" else "fact"
+                return Claim(item.text, kind, () if wrong else item.meaning, wrong)
+            case "statement":
+                return self._statements.claim(item, clause, hedged=hedged)
+            case "conclusion":
+                doubted = self._has_hedge(clause)
+                wrong = self._bearings.wrong_conclusion(item.meaning, self._label, hedged=doubted)
+                return Claim(item.text, "conclusion", why=wrong)
+            case "emotion":
+                return self._emotion(item, clause, hedged=hedged)
+            case "all_signs":
+                return self._all_signs(item, hedged=hedged)
+            case "speech":
+                return self._speech(item, quotes)
+            case "forbidden":
+                return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
+            case "not" if clause.has("relation") and not clause.has("emotion"):
+                return None  # "nothing in the face speaks against it"
+            case "not" | "unknown" | "number" | "content":
+                return Claim(item.text, "unknown", why="in no evidence, and not to be read")
+        return None  # relations, order, certainty and references are judged with their clause
+
+    def _emotion(self, item: Found, clause: Clause, *, hedged: bool) -> Claim | None:
+        """The label may be named; another emotion only as what a clue may bear on."""
+        if item.meaning == self._label and not item.negated:
+            return Claim(item.text, "emotion")
+        if clause.has("hypothetical"):
+            return Claim(item.text, "emotion")
+        if item.negated and clause.has_relation:
+            return None
+        if self._relations.is_cautious(clause, hedged=hedged) and not clause.has("certain"):
+            return None
+        return Claim(item.text, "emotion", why=f"{item.meaning} is not the clip's label")
+
+    def _all_signs(self, item: Found, *, hedged: bool) -> Claim:
+        """What "these facial signs" are: all that the text has named so far."""
+        units = self._signs_before()
+        wrong = "" if units else "no facial sign was named before"
+        if "both" in item.text and len(units) != 2:
+            wrong = "it is not two signs that were named before"
+        elif any(map(is_unsure, units)) and not hedged:
+            wrong = DOUBTFUL
+        return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
+
+    def _speech(self, item: Found, quotes: Sequence[str]) -> Claim | None:
+        """Something was said, and in a way that the transcript must show."""
+        view, needs = self._view, item.meaning.needs
+        if needs is None:
+            return None
+        if view.words is None:
+            return Claim(item.text, "words", why="no words are in the evidence")
+        repeated = item.meaning.repeats and any(map(self._times.is_repeated, quotes))
+        found = repeated or re.search(needs, f'"{view.said}"')
+        wrong = "" if found else "nothing that was said is so"
+        return Claim(item.text, "words", (view.words["id"],), wrong)
+
+    def _certain(self, clause: Clause, claims: Sequence[Claim]) -> Iterator[Claim]:
+        """No emotion is certain, nor what is measured badly."""
+        for item in clause.of("certain"):
+            ids = {one for claim in claims for one in claim.evidence_ids}
+            if clause.has("actions") or any(one.meaning[0].actions for one in clause.of("count")):
+                ids |= {row["id"] for row in self._view.units.values()}
+            unsure = [row for row in self._view.rows if row["id"] in ids and is_unsure(row)]
+            if emotions_meant(clause):
+                yield Claim(item.text, "certainty", why="of an emotion nothing is certain")
+            elif unsure:
+                yield Claim(item.text, "certainty", why=f"not certain: {unsure[0]['text']}")
+
+
+def _tells_what_was_measured(clause: Clause) -> bool:
+    """``AU04 is among the actions measured`` does not say that it is active."""
+    return any(item.meaning.signs == "measured" for item in clause.of("statement"))

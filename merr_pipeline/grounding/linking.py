@@ -1,0 +1,126 @@
+"""Which quality is said of which thing: ``the corners of the mouth have slightly sunk``.
+
+What must be in the evidence for the two together stands in the lexicon, under the thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from merr_pipeline.grounding.entries import Grammar, Needs
+from merr_pipeline.grounding.tagging import Tag
+
+FARTHEST = 5  # telling tags between a quality and its thing
+NEAR = 1  # the same, for a quality that may as well be glue: "together"
+
+
+def tells(tag: Tag) -> bool:
+    """Whether it is more than glue, an adverb or a quality."""
+    is_thing = any(thing.does for thing in tag.readings.get("thing", ()))
+    return is_thing or not ({"glue", "quality", "degree", "not"} & set(tag.readings))
+
+
+def is_act(tag: Tag) -> bool:
+    """Whether it says by itself what is done: a smile, a whisper."""
+    things = tag.readings.get("thing", ())
+    return "face" in tag or any(one.has is not None and not one.does for one in things)
+
+
+class Linker:
+    """Links the qualities of one clause to its things."""
+
+    def __init__(self, tags: Sequence[Tag], grammar: Grammar) -> None:
+        self._tags, self._grammar = tags, grammar
+
+    def links(self) -> dict[int, list[tuple[int, Needs]]]:
+        """For each quality, by its place: the places of its things, and what must be there."""
+        links: dict[int, list[tuple[int, Needs]]] = {}
+        for place, tag in enumerate(self._tags):
+            if "quality" not in tag or _is_already_something(tag):
+                continue
+            best = self._nearest_thing(place)
+            if best is not None and not self._is_rather_a_degree(place, best[0]):
+                links[place] = [best]
+        self._add_coordinated(links)
+        return links
+
+    def _nearest_thing(self, place: int) -> tuple[int, Needs] | None:
+        """The thing that can be so; one that stands right behind the quality must be it."""
+        qualities = self._tags[place].readings["quality"]
+        right_behind = self.right_behind(place)
+        farthest = NEAR if "glue" in self._tags[place] else FARTHEST
+        options: list[tuple[float, int, int, Needs]] = []
+        for other, tag in enumerate(self._tags):
+            for thing in tag.readings.get("thing", ()) if other != place else ():
+                needs = thing.needs(qualities)
+                cost = -1.0 if other == right_behind else self._distance(place, other)
+                if needs is not None and cost <= farthest:
+                    options.append((cost, abs(place - other), other, needs))
+        if not options:
+            return None
+        *_, other, needs = min(options, key=lambda option: option[:2])
+        return None if right_behind not in (None, other) else (other, needs)
+
+    def right_behind(self, place: int) -> int | None:
+        """The thing that ``wide and staring eyes`` is about, where one stands so."""
+        for other in range(place + 1, len(self._tags)):
+            tag = self._tags[other]
+            if tag.part != self._tags[place].part:
+                return None
+            if "thing" in tag and any(thing.does for thing in tag.readings["thing"]):
+                return other
+            if not ("quality" in tag or "degree" in tag):
+                return None
+        return None
+
+    def _distance(self, one: int, other: int) -> float:
+        """Telling tags between the two, more for punctuation; what stands before is nearer."""
+        low, high = sorted((one, other))
+        between = [tag for tag in self._tags[low + 1 : high] if tells(tag)]
+        parts = abs(self._tags[one].part - self._tags[other].part)
+        return len(between) + parts + (0.5 if other > one else 0)
+
+    def _is_rather_a_degree(self, place: int, thing: int) -> bool:
+        """``a wide smile`` beside eyes: the nearer of the two has it."""
+        if "degree" not in self._tags[place] or self.right_behind(place) == thing:
+            return False
+        behind = self._tags[place + 1] if place + 1 < len(self._tags) else None
+        if (
+            behind is not None
+            and "glue" not in behind
+            and (is_act(behind) or {"quality", "degree"} & set(behind.readings))
+        ):
+            return True
+        acts = [self._distance(place, other) for other, tag in enumerate(self._tags) if is_act(tag)]
+        return min(acts, default=FARTHEST) < self._distance(place, thing)
+
+    def _add_coordinated(self, links: dict[int, list[tuple[int, Needs]]]) -> None:
+        """``lips and jaw have dropped``: what is said of one is said of both."""
+        linked = {thing for things in links.values() for thing, _ in things}
+        for quality, things in links.items():
+            for step in (-1, 1):
+                thing, _ = things[0]
+                other = self._next_in_row(thing, step)
+                if other is None or other in linked or other == quality:
+                    continue
+                names = self._tags[quality].readings["quality"]
+                for one in self._tags[other].readings["thing"]:
+                    if (needs := one.needs(names)) is not None:
+                        things.append((other, needs))
+                        linked.add(other)
+
+    def _next_in_row(self, thing: int, step: int) -> int | None:
+        joined, place = False, thing + step
+        while 0 <= place < len(self._tags):
+            tag = self._tags[place]
+            if "thing" in tag and any(one.does for one in tag.readings["thing"]):
+                return place if joined else None
+            if tag.text not in self._grammar.joining:
+                return None
+            joined = joined or tag.text in self._grammar.coordinating
+            place += step
+        return None
+
+
+def _is_already_something(tag: Tag) -> bool:
+    return any(kind in tag for kind in ("fact", "arousal", "statement", "conclusion", "time"))

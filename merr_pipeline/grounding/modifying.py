@@ -1,0 +1,139 @@
+"""How much, and not: what the adverbs and the negations of a clause do to what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from merr_pipeline.grounding.clause import Found
+from merr_pipeline.grounding.entries import Grammar
+from merr_pipeline.grounding.tagging import Tag
+
+REACH = 7  # tags between an adverb and what it is about
+NOT = "not "  # before a degree that is denied
+DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion", "relation", "cautious"}
+
+
+class Modifiers:
+    """The claims of one clause, to be changed by what stands beside them."""
+
+    def __init__(self, tags: Sequence[Tag], claims: list[Found], grammar: Grammar) -> None:
+        self._tags, self._claims, self._grammar = tags, claims, grammar
+
+    def applied(self) -> list[Found]:
+        """The claims with their adverbs, and with what is denied marked so."""
+        self._denied_knowledge()
+        self._degrees()
+        self._negations()
+        return self._claims
+
+    def _gap(self, adverb: Found, other: Found) -> float:
+        """Tags between the two, more for punctuation; what follows is nearer."""
+        starts = [tag.start for tag in self._tags]
+        here, there = starts.index(adverb.anchor), starts.index(other.anchor)
+        away = there - here - 0.5 if there > here else here - there
+        return away + 2 * abs(adverb.part - other.part)
+
+    def _degrees(self) -> None:
+        """Each adverb goes to the nearest facial action or word of a voice that has none."""
+        for item in [claim for claim in self._claims if claim.kind == "degree"]:
+            item = self._with_its_negation(item)
+            free = [c for c in self._claims if c.kind in ("face", "needs") and c.degree is None]
+            nearest = min(free, key=lambda claim: self._gap(item, claim), default=None)
+            if nearest is not None and self._gap(item, nearest) <= REACH:
+                self._claims.remove(item)
+                self._replace(nearest, replace(nearest, degree=item.meaning))
+            elif self._may_be_glue(item) or self._is_beside_a_statement(item):
+                self._claims.remove(item)
+            else:
+                self._replace(item, replace(item, kind="unknown"))
+
+    def _with_its_negation(self, item: Found) -> Found:
+        """``not strongly``: the negation is of the adverb alone."""
+        before = next((c for c in self._claims if c.kind == "not" and c.end == item.start), None)
+        behind = [tag for tag in self._tags if tag.start >= item.end][:1]
+        if before is None or (behind and "quality" in behind[0]):
+            return item
+        self._claims.remove(before)
+        denied = replace(item, meaning=f"{NOT}{item.meaning}")
+        self._replace(item, denied)
+        return denied
+
+    def _is_beside_a_statement(self, item: Found) -> bool:
+        """``stands out a little``: of a fixed saying no degree is known."""
+        ends = {tag.end for tag in self._tags if "statement" in tag}
+        starts = {tag.start for tag in self._tags if "statement" in tag}
+        return item.start in ends or item.end in starts
+
+    def _may_be_glue(self, item: Found) -> bool:
+        return any(tag.start == item.start and "glue" in tag for tag in self._tags)
+
+    def _denied_knowledge(self) -> None:
+        """``no strength can be given``: what is denied is that it is known."""
+        for item in [claim for claim in self._claims if claim.kind == "knowable"]:
+            denials = [c for c in self._claims if c.kind == "not" and c.start < item.start]
+            self._claims = [c for c in self._claims if c is not item and c not in denials]
+            if denials:
+                self._claims.append(replace(item, kind="ignorance", text=f"no {item.text}"))
+
+    def _negations(self) -> None:
+        """``not`` and its like: what they deny is marked; one that denies nothing stays."""
+        for item in [claim for claim in self._claims if claim.kind == "not"]:
+            stops = item.text in self._grammar.ellipses and item.end == self._tags[-1].end
+            denied = [] if stops else self._denied_by(item)
+            if denied or stops or self._is_of_something_spoken_of(item):
+                self._claims.remove(item)
+            for claim in denied:
+                text = claim.text if claim.negated else f"{item.text} {claim.text}"
+                start = min(item.start, claim.start)
+                self._replace(claim, replace(claim, negated=True, text=text, start=start))
+
+    def _denied_by(self, item: Found) -> list[Found]:
+        """What follows up to the next comma or "and"; else what stands right before."""
+        ends = (tag.start for tag in self._tags if tag.start >= item.end and self._ends(tag, item))
+        stop = min(ends, default=len(self._tags) + 10_000)
+        claims = sorted(self._claims, key=lambda claim: claim.anchor)
+        claims = [claim for claim in claims if claim.kind in DENIABLE]
+        behind = [claim for claim in claims if item.end <= claim.anchor < stop]
+        if behind and self._is_missing(item, behind[0]):
+            return [claim for claim in behind if self._is_missing(item, claim)]
+        if telling := [claim for claim in behind if claim.kind != "thing"]:
+            return telling
+        before = [c for c in claims if c.anchor < item.start and c.part == item.part]
+        before = [c for c in before if c.kind not in ("emotion", "relation", "cautious")][-1:]
+        if before and before[0].kind == "thing" and not self._is_missing(item, before[0]):
+            return []
+        return [] if before and before[0].definite and not self._perceives(item) else before
+
+    def _is_missing(self, item: Found, claim: Found) -> bool:
+        """``no voice``, ``the transcript is missing``: a thing that is not there at all."""
+        if claim.kind != "thing" or claim.meaning.missing is None:
+            return False
+        between = [t for t in self._tags if item.end <= t.start < claim.start]
+        beside = all(t.text in self._grammar.joining or "thing" in t or "not" in t for t in between)
+        words = set(item.text.split())
+        neither = self._relates and bool(words & self._grammar.neither)
+        return beside and bool(words & self._grammar.existence) and not neither
+
+    @property
+    def _relates(self) -> bool:
+        """``neither face nor voice contradicts it``: both are there."""
+        return any("relation" in tag or "cautious" in tag for tag in self._tags)
+
+    def _is_of_something_spoken_of(self, item: Found) -> bool:
+        """``the smile does not fade``: no more is claimed than that it is there."""
+        return any(
+            c.definite and c.anchor < item.start and c.part == item.part for c in self._claims
+        )
+
+    def _perceives(self, item: Found) -> bool:
+        """``the smile is not seen`` denies it; ``the smile does not fade`` does not."""
+        behind = [tag.text for tag in self._tags if tag.start >= item.end][:1]
+        return not behind or behind[0] in self._grammar.perceived or " " in item.text
+
+    def _ends(self, tag: Tag, negation: Found) -> bool:
+        """Whether a negation reaches no farther."""
+        return tag.part != negation.part or tag.text in self._grammar.stops
+
+    def _replace(self, old: Found, new: Found) -> None:
+        self._claims[self._claims.index(old)] = new

@@ -1,0 +1,91 @@
+"""Fixed sayings of the lexicon, each with the condition that makes it true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from merr_pipeline.emotion.rules import Rules
+from merr_pipeline.grounding.bearing import DOUBTFUL
+from merr_pipeline.grounding.claims import Claim
+from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.entries import Statement
+from merr_pipeline.grounding.view import EvidenceView, is_unsure
+from merr_pipeline.schema import Row
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Proves statements by one evidence list."""
+
+    view: EvidenceView
+    rules: Rules
+    label: str | None
+
+    def claim(self, item: Found, clause: Clause, *, hedged: bool) -> Claim:
+        """What one statement comes to."""
+        statement: Statement = item.meaning
+        proof = self.view.find(statement.needs) if statement.needs else None
+        wrong = self._wrong(statement, proof, clause)
+        if not wrong and proof and proof is self.view.still and not hedged and is_unsure(proof):
+            wrong = DOUBTFUL
+        return Claim(item.text, "statement", (proof["id"],) if proof else (), wrong)
+
+    def _wrong(self, statement: Statement, proof: Row | None, clause: Clause) -> str:
+        if statement.label == "none" and self.label is not None:
+            return "the clip has a label"
+        if statement.needs and proof is None:
+            return "no evidence says so"
+        if statement.lacks and self.view.find(statement.lacks):
+            return "the evidence says otherwise"
+        if statement.signs == "moved_by_speech":
+            return self._wrong_speech_signs(clause)
+        if statement.signs == "measured":
+            return self._wrong_measured(clause)
+        if statement.strongest:
+            return self._wrong_strength(statement, clause)
+        if statement.reliability:
+            return self._wrong_reliability(statement.reliability, clause)
+        if statement.words == "before_the_peak":
+            return self._wrong_start_of_words()
+        return ""
+
+    def _codes(self, clause: Clause) -> list[str]:
+        return [code for item in clause.of("face") for code in item.meaning]
+
+    def _wrong_speech_signs(self, clause: Clause) -> str:
+        active = [code for code in self._codes(clause) if code in self.view.units]
+        ids = {one for item in clause.of("id") for one in item.meaning}
+        active += [code for code, row in self.view.units.items() if row["id"] in ids]
+        if active and all(self.rules.table.units[code].moved_by_speech for code in active):
+            return ""
+        return "speech does not bring all of these facial actions"
+
+    def _wrong_measured(self, clause: Clause) -> str:
+        """Where nothing is named beside it, something must have been measured."""
+        for code in self._codes(clause):
+            if not self.view.is_measured(code, self.rules.table):
+                return f"{code} was not measured"
+        return "" if self.view.measures_faces else "nothing was measured"
+
+    def _wrong_strength(self, statement: Statement, clause: Clause) -> str:
+        """No intensity is above; of other scales no strength is known unless nothing is active."""
+        span, units = statement.strongest, self.view.units
+        named = [units[code] for code in self._codes(clause) if code in units]
+        for unit in named or units.values():
+            if span and not (unit["scale"] == "intensity_0_5" and unit["value"] < span.below):
+                return f"not so weak: {unit['text']}"
+        return "" if self.view.measures_faces else "nothing was measured"
+
+    def _wrong_reliability(self, wanted: str, clause: Clause) -> str:
+        """Of the Action Units beside it; else of anything."""
+        rows = [self.view.units[code] for code in self._codes(clause) if code in self.view.units]
+        rows = rows or list(self.view.rows)
+        right = any(
+            row["reliability"] == wanted or (wanted == "low" and is_unsure(row)) for row in rows
+        )
+        return "" if right else "the evidence says otherwise"
+
+    def _wrong_start_of_words(self) -> str:
+        words, peak = self.view.words, self.view.peak
+        times = [row["time_s"] for row in (words, peak) if row and row["time_s"] is not None]
+        return "" if len(times) == 2 and times[0] < times[1] else "no evidence says so"

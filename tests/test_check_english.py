@@ -1,0 +1,221 @@
+"""The checker reads everyday English: paraphrases pass where they are true, and only there."""
+
+import pytest
+from made_evidence import clip_rows, tone_row
+from test_check import LEXICON, RULES, WORDING, check
+
+from merr_pipeline.fuse.evidence import collect_evidence
+from merr_pipeline.grounding.check import check_text
+from merr_pipeline.grounding.tagging import Pattern, forms, patterns_of, tokens_of
+from merr_pipeline.grounding.told import Thesaurus
+
+GLAD = clip_rows(
+    {"AU12": 3.4, "AU06": 2.2, "AU14": 1.5},
+    tone=tone_row(
+        "high",
+        {
+            "pitch_level": ("high", 260.0, "Hz"),
+            "intonation": ("lively", 3.5, "st"),
+            "ending": ("rising", 2.0, "st"),
+            "tempo": ("fast", 6.1, "syll/s"),
+            "pauses": ("several pauses", 3.0, "pauses"),
+            "effort": ("bright, forceful", -6.0, "dB"),
+            "quality": ("rough or breathy", 5.0, "dB"),
+        },
+    ),
+    says="(chuckles) Did you bring the cake? Put it on the table, please. Put it on the table!",
+    facts={"shot_scale": "long shot", "faces_in_view": 4, "light": "very dim light", "cuts": 2},
+)
+PROXY = clip_rows({"AU12": 3.0, "AU01": 2.0}, tool="facemesh", scale="proxy_0_5", peak="held")
+STILL = clip_rows({}, peak="none")
+UNSEEN = clip_rows(tone=tone_row("low"))
+SEEN = clip_rows({"AU04": 1.2}, yaw_deg=30.0) | {
+    "scene": {
+        "status": "ok",
+        "scene": "A person kneels beside a dog in a garden. At the end the person closes the gate.",
+        "scene_source": "vision_model",
+        "scene_facts": None,
+    }
+}
+
+
+def faults(text: str, rows: dict, label: str | None = None) -> list[str]:
+    evidence = [item.row() for item in collect_evidence(rows, RULES, WORDING)]
+    result = check_text(text, evidence, label, LEXICON, RULES)
+    return [f"{claim.text}: {claim.why}" for claim in result.ungrounded]
+
+
+TRUE = [
+    # faces
+    (GLAD, "With cheeks pushed up, the person gives a broad grin."),
+    (GLAD, "The ends of the mouth curl upwards and the cheeks rise."),
+    (GLAD, "The lip corners are lifted more strongly than the cheeks."),
+    (GLAD, "Of all facial actions the smile is the strongest."),
+    (GLAD, "The eyebrows are not drawn together, nor is the nose crinkled."),
+    (GLAD, "A scowl is not seen."),
+    (GLAD, "There may be dimples in the cheeks."),
+    (GLAD, "The jaw does not hang open."),
+    (STILL, "The face stays blank: neither lids nor lips move."),
+    (STILL, "There is no trace of a frown, and no moment stands out."),
+    (PROXY, "Something like a smile appears to be kept up throughout."),
+    # what is not known
+    (PROXY, "Whether the brows are knitted was not measured."),
+    (PROXY, "How strong the smile is cannot be told, as the scale is uncalibrated."),
+    (UNSEEN, "No face was found, so nothing can be said about lips and lids."),
+    (GLAD, "Who bakes such cakes remains unknown."),
+    (GLAD, "How old the person is, the words do not say."),
+    (STILL, "There is no sound, and the transcript is missing."),
+    # voices
+    (GLAD, "High and hurried, the voice is broken by three pauses."),
+    (GLAD, "The speech goes up at the end."),
+    (GLAD, "There is something hoarse or breathy in it."),
+    (GLAD, "An animated melody, a quick pace, and force behind the voice."),
+    (GLAD, "The voice is neither low nor slow."),
+    # words
+    (GLAD, "The person asks whether the cake was brought."),
+    (GLAD, '"Put it on the table" is said twice.'),
+    (GLAD, 'The words begin with "Did you bring the cake?"'),
+    (GLAD, "Somebody is asked to put a cake on the table."),
+    (GLAD, "A chuckle is noted in the transcript."),
+    # scenes
+    (GLAD, "Four faces are in view in a dark long shot with two cuts."),
+    (SEEN, "A dog is in the garden, and a person kneels beside it."),
+    (SEEN, "Towards the end the gate is closed."),
+    (SEEN, "The head turns to the right."),
+    # emotions, said with caution
+    (GLAD, "The broad smile and the lively voice suggest joy."),
+    (GLAD, "Raised cheeks beside a smile are typical of amusement."),
+    (GLAD, "Taken as a whole, face and voice would fit happiness better than grief."),
+    (GLAD, "Sadness is unlikely, as the lip corners are not pulled down."),
+    (GLAD, "Anger cannot be ruled out by the voice alone."),
+]
+
+
+@pytest.mark.parametrize(("rows", "text"), TRUE, ids=[text for _, text in TRUE])
+def test_a_true_paraphrase_passes(rows, text):
+    assert faults(text, rows) == []
+
+
+FALSE = [
+    (GLAD, "The person gives a feeble grin.", "'feeble'"),
+    (GLAD, "The person scowls.", "AU04"),
+    (GLAD, "The cheeks do not rise.", "there, not absent"),
+    (GLAD, "The lids droop.", "AU43"),
+    (GLAD, "The chin quivers.", "quivers"),
+    (GLAD, "The cheeks are lifted more strongly than the lip corners.", "not so"),
+    (GLAD, "First the cheeks rise, then the person smiles.", "order in time"),
+    (GLAD, "The person smiles at 4.40 s.", "4.40"),
+    (GLAD, "The lips are apart.", "AU25"),
+    (STILL, "A faint smile is kept up.", "AU12"),
+    (PROXY, "The brows are not knitted.", "was not measured"),
+    (PROXY, "The lip corners seem to be pulled up strongly.", "'strongly' does not fit"),
+    (UNSEEN, "The person does not smile.", "was not measured"),
+    # what is known is not unknown
+    (GLAD, "Whether the person smiles could not be measured.", "it was measured"),
+    (GLAD, "The face could not be measured.", "it was measured"),
+    (GLAD, "There is no transcript.", "nothing says that it is missing"),
+    (GLAD, "The video is without any sound.", "nothing says that it is missing"),
+    # voices
+    (GLAD, "The voice drags.", "tempo: fast"),
+    (GLAD, "The voice is a deep one.", "pitch level: high"),
+    (GLAD, "The utterance sinks at its end.", "ending: rising"),
+    (GLAD, "The person speaks without a break.", "pauses"),
+    (GLAD, "There are five pauses.", "not so many"),
+    (GLAD, "The voice is clear.", "quality"),
+    (GLAD, "The voice is extremely fast.", "tempo: fast"),
+    # words
+    (GLAD, "The person asks for a knife.", "knife"),
+    (GLAD, 'The last words are "Did you bring the cake?"', "order in time"),
+    (GLAD, "A voice from outside says that the cake is there.", "another speaker"),
+    (STILL, "The person says that it is late.", "no words"),
+    (GLAD, "The person eats the cake.", "eats"),
+    # scenes
+    (GLAD, "Three faces are in view.", "three"),
+    (GLAD, "The picture is brightly lit.", "very dim light"),
+    (GLAD, "The scene is one uncut shot.", "cuts: 2"),
+    (SEEN, "A cat is in the garden.", "cat"),
+    (SEEN, "At first the gate is closed.", "order in time"),
+    (SEEN, "The head turns to the left.", "right"),
+    # emotions
+    (GLAD, "The broad smile suggests grief.", "does not go with sad"),
+    (GLAD, "The smile proves joy.", "nothing is certain"),
+    (GLAD, "The person is delighted.", "happy is not the clip's label"),
+    (GLAD, "The low arousal may fit sadness.", "vocal arousal: high"),
+    (GLAD, "The table suggests happiness.", "no clue is named"),
+    (GLAD, "Nothing speaks for joy.", "goes with happy"),
+    # never as fact
+    (GLAD, "His voice is fast.", "gender"),
+    (GLAD, "The person is a teacher.", "profession"),
+    (GLAD, "The person wants to leave.", "inner life"),
+    (GLAD, "The person smiles at a friend.", "relation"),
+    (GLAD, "The person shouts.", "loudness"),
+]
+
+
+@pytest.mark.parametrize(("rows", "text", "why"), FALSE, ids=[text for _, text, _ in FALSE])
+def test_a_false_paraphrase_is_caught_with_its_reason(rows, text, why):
+    told = "; ".join(faults(text, rows))
+
+    assert told, "nothing was found wrong"
+    assert why in told
+
+
+def test_a_plain_bearing_needs_the_rules_and_a_cautious_one_the_literature():
+    assert faults("The fast tempo points to joy.", GLAD)
+    assert faults("The fast tempo and the smile would go well with joy.", GLAD) == []
+
+
+def test_the_label_may_be_named_as_a_fact_and_no_other_emotion():
+    rows = GLAD | {"label": {"status": "ok", "label": "happy", "label_source": "manifest"}}
+
+    assert check("The person is happy.", rows).ungrounded == ()
+    assert check("The person is sad.", rows).ungrounded
+
+
+def test_a_doubt_said_in_the_same_sentence_is_heard():
+    assert faults("The lip corners are up, though this measure is uncertain.", PROXY) == []
+    assert faults("The lip corners are up.", PROXY)
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("lift~", ("lift", "lifts", "lifted", "lifting")),
+        ("raise~", ("raise", "raises", "raised", "raising")),
+        ("drop~", ("drop", "drops", "dropped", "dropping")),
+        ("press~", ("press", "presses", "pressed", "pressing")),
+        ("carry~", ("carry", "carries", "carried", "carrying")),
+        ("open", ("open",)),
+    ],
+)
+def test_a_regular_verb_has_four_forms(verb, said):
+    assert forms(verb) == said
+
+
+def test_a_pattern_may_leave_choices():
+    found = {pattern.words for pattern in patterns_of("(a lot|very) much? up|down", "x", None)}
+
+    both = ("up", "down")
+    assert found == {
+        (("a",), ("lot",), both),
+        (("a",), ("lot",), ("much",), both),
+        (("very",), both),
+        (("very",), ("much",), both),
+    }
+    assert Pattern.read("a|b", "x", None).words == (("a", "b"),)
+
+
+def test_tokens_know_the_part_of_their_sentence():
+    assert [(token.word, token.part) for token in tokens_of("Low, flat (3.5 of 5): it's so")] == [
+        ("low", 0), ("flat", 1), ("3.5", 2), ("of", 2), ("5", 2), ("it's", 4), ("so", 4),
+    ]  # fmt: skip
+
+
+def test_words_are_told_by_their_forms_and_their_groups():
+    thesaurus = Thesaurus([["big", "large"], ["let go", "dismiss"]], {"hide": ["hid", "hidden"]})
+
+    assert thesaurus.stem("hiding") == thesaurus.stem("hid")
+    assert thesaurus.groups(thesaurus.stems("dismissed")) & thesaurus.all_groups(
+        thesaurus.stems("they let him go")
+    )
+    assert not thesaurus.groups(thesaurus.stems("large")) & thesaurus.all_groups(("small",))
