@@ -24,7 +24,9 @@ from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import Inputs, read_inputs
 from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.dataset.accept import FIRST_LOOK, judge
+from merr_pipeline.dataset.agreement import Policy, conflict_of, decide, load_policy, opinions_of
 from merr_pipeline.dataset.assemble import AssembleReport, assemble
+from merr_pipeline.dataset.decisions import Decisions
 from merr_pipeline.dataset.folder import recover
 from merr_pipeline.dataset.plan import LOOK_SIZE
 from merr_pipeline.dataset.shards import batched
@@ -159,6 +161,8 @@ class Build:
             accepted=assembled.accepted,
             rejected=assembled.rejected,
             splits=dict(assembled.rows.get("clips", {})),
+            verdicts=dict(assembled.verdicts),
+            fine_selection=dict(assembled.fine_selection),
             damaged_parts=[_part(path) for path in self.pipeline.store.damaged],
             copies=self.inputs.copies,
             failures=failures_of(states, self.inputs.refusals),
@@ -183,6 +187,7 @@ def look_at(request: Request) -> View:
     inputs = read_inputs(request.clips, request.manifest, columns, hashes)
     pipeline = Pipeline(build_stages(settings), request.out)
     pipeline.store.refresh()
+    policy = load_policy(settings.dataset.agreement, settings.templates)
     planned = [pipeline.plan(clip) for clip in inputs.clips]
     settled = [pipeline.settled(clip) for clip in inputs.clips]
     pending = Counter(stage for state in planned for stage in state.pending)
@@ -194,17 +199,19 @@ def look_at(request: Request) -> View:
         stages=count_rows(settled),
         reasons=count_reasons(settled, inputs.refusals),
         failures=failures_of(settled, inputs.refusals),
-        left_out=left_out_of(settled, _rejected(pipeline, settled, settings.dataset)),
+        left_out=left_out_of(settled, _rejected(pipeline, settled, settings.dataset, policy)),
     )
 
 
 def _rejected(
-    pipeline: Pipeline, states: Iterable[State], settings: DatasetSettings
+    pipeline: Pipeline, states: Iterable[State], settings: DatasetSettings, policy: Policy
 ) -> Iterator[Refusal]:
     """The finished clips that a build would leave out of the dataset."""
     for batch in batched((state for state in states if not state.pending), LOOK_SIZE):
         for state, rows in zip(batch, pipeline.rows(batch, FIRST_LOOK), strict=True):
-            if refusal := judge(state.clip, rows, settings):
+            decision = decide(opinions_of(rows), policy)
+            refusal = judge(state.clip, rows, settings) or conflict_of(state.clip, rows, decision)
+            if refusal:
                 yield refusal
 
 
@@ -220,6 +227,7 @@ def open_build(request: Request) -> Iterator[Build]:
     if settings.templates is not None:
         check_folder(settings.templates)
     check_templates(settings)
+    Decisions.load(settings)
     if request.manifest is None and (request.mapping or request.preset):
         raise MerrError("--map and --preset say how to read a manifest; give one with --manifest.")
     check_ready(settings)

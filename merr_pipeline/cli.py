@@ -67,11 +67,14 @@ def build_command(run: Callable[[Request], int]) -> Callable[..., None]:
         preset: Preset = "",
         profile: Profile = "embedded",
         overrides: Overrides = None,
+        select: Annotated[
+            str | None, typer.Option(help="Plan of selection.yaml; as --set dataset.select=.")
+        ] = None,
         retry: Annotated[bool, typer.Option(help="Try all failed clips again.")] = False,
         rehash: Annotated[bool, typer.Option(help="Read every file anew, trust no date.")] = False,
     ) -> None:
         """Turn a folder of clips into a MERR dataset; a rerun does only what is missing."""
-        chosen = tuple(overrides or ())
+        chosen = (*(overrides or ()), *([f"dataset.select={select}"] if select else []))
         request = Request(
             clips, out, manifest, mapping, preset, profile, chosen, retry=retry, rehash=rehash
         )

@@ -103,6 +103,14 @@ def print_summary(summary: Summary, request: Request, console: Console) -> None:
         f"stage; {summary.seconds} s",
         highlight=False,
     )
+    if summary.verdicts.get("needs_review"):
+        console.print(
+            f"{summary.verdicts['needs_review']} clips need review (review.why in clips says why)",
+            highlight=False,
+        )
+    if summary.fine_selection:
+        counts = ", ".join(f"{name} {n}" for name, n in summary.fine_selection.items())
+        console.print(f"fine records of the clips: {counts}", highlight=False)
     if summary.unfinished_clips:
         console.print(f"{summary.unfinished_clips} clips are unfinished; run it again to go on")
     console.print(f"dataset: {request.out / 'dataset'}", highlight=False, markup=False)

@@ -110,6 +110,7 @@ class Reason(StrEnum):
     NO_WORDS_NO_VOICE = "no_words_no_voice"  # sound is there; neither words nor voice came of it
     LOW_SNR = "low_snr"  # the voice is nearer to the background than dataset.min_snr_db
     DUPLICATE_CONFLICT = "duplicate_conflict"  # the same bytes with different labels
+    LABEL_CONFLICT = "label_conflict"  # by dataset.agreement, others contradict its label
     SPLIT_CONFLICT = "split_conflict"  # joins groups that lie in two splits
 
 

@@ -518,7 +518,17 @@ class DatasetSettings(Section):
     split_shares: tuple[float, float, float] = Field(
         (0.9, 0.05, 0.05), description="Shares of train, validation and test, by groups."
     )
-    seed: int = Field(0, description="Draws the splits.")
+    agreement: str = Field(
+        "careful",
+        description="Policy of agreement.yaml: when a label that others contradict is to be "
+        "reviewed, or costs the clip its place.",
+    )
+    select: str = Field(
+        "all",
+        description="Plan of selection.yaml: which clips have records in `fine`, and how many of "
+        "each label; all takes every clip that has a text. Also --select.",
+    )
+    seed: int = Field(0, description="Draws the splits, and the selection where it is by hash.")
     clips_per_shard: int = Field(2000, ge=1, description="Shards double when they grow past it.")
 
     @model_validator(mode="after")

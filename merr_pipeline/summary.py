@@ -57,6 +57,8 @@ class Summary:
     unfinished: list[str]  # "clip: why", one for each with a stage that has no row yet
     failed_clips: int  # clips with a failed stage, and inputs refused at the door
     unfinished_clips: int  # clips with a stage that has no row yet
+    verdicts: dict[str, int] = field(default_factory=dict)  # clips in the dataset, by verdict
+    fine_selection: dict[str, int] = field(default_factory=dict)  # empty where all are taken
     models: list[ModelUse] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # of the door to models
 

@@ -120,7 +120,11 @@ AFTER = {  # the stages that build on a stage, itself first
     "label": ("label", "fine"),
     "fine": ("fine",),
 }
-SIGNS_ALONE = {"emotion_rules", "label_spaces"}  # all that moment takes from these, by clip
+SIGNS_ALONE = {
+    "emotion_rules",
+    "emotion_words",
+    "label_spaces",
+}  # all that moment takes from these, by clip
 NOT_IN_THIS_BUILD = {"asr_gates", "blendshapes", "fine_prompt", "scene_prompt", "tone_prompt"}
 
 

@@ -298,6 +298,29 @@ class TestNotMadeTwice:
         assert {clip_id: kept[clip_id] for clip_id in splits} == splits
         assert kept["clip_0999"] == splits["clip_0001"]
 
+    def test_a_clip_that_takes_anothers_place_in_fine_makes_the_others_shard_again(self, tmp_path):
+        plan = "{limits: {happy: 1}, other_labels: 0, undecided: false, "
+        plan += "verdicts: [accept], order: quality}"
+        (tmp_path / "selection.yaml").write_text(f"plans: {{one: {plan}}}")
+        own = (f"templates={tmp_path}", "dataset.select=one", "dataset.clips_per_shard=10")
+        made = Made(tmp_path / "out", 60, *own)
+        made.assemble()
+        [before] = made.ids("fine")
+        better = made_clip(999, source_id="show 1")
+        made.clips.append(better)
+        sources = ("manifest", "au_rules")
+        agreed = [{"label": "happy", "score": 0.7, "source": source} for source in sources]
+        sure = {"label": "happy", "label_candidates": agreed}
+        made.store.add(better, label=sure, moment={"face_coverage": 1.0})
+        report = made.assemble()
+        anew = Made(tmp_path / "anew", 60, *own)
+        anew.clips, anew.store = made.clips, made.store
+        anew.assemble()
+
+        assert made.ids("fine") == ["clip_0999"] != [before]
+        assert report.fine_selection["chosen"] == 1
+        assert made.bytes() == anew.bytes()
+
     @pytest.mark.parametrize("change", ["row", "fact", "identity", "setting"])
     def test_whatever_shapes_a_record_makes_it_again(self, made, change):
         made.assemble()

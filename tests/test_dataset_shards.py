@@ -113,7 +113,7 @@ def test_the_columns_are_those_of_the_contract():
         "clip_id media_path other_paths sha256 source_id speaker_id licence split "
         "kind duration_s fps width height frame_count has_sound shots "
         "label_space label label_source label_confidence label_candidates "
-        "label_runner_up label_margin open_labels "
+        "label_runner_up label_margin open_labels open_label_groups "
         "face_tool au_scale face_count face_coverage main_person face_track head_pose gaze "
         "others action_units au_series "
         "peak_frame_index peak_time_s peak_score peak_verdict peaks peak_frame face_crop "
@@ -124,7 +124,7 @@ def test_the_columns_are_those_of_the_contract():
         "visual_expression coarse_caption coarse_form coarse_language "
         "fine_caption text_source evidence cues conflicts "
         "llm_label llm_confidence llm_agrees llm_votes second_label second_agrees "
-        "flags quality review near_duplicates "
+        "flags quality review near_duplicates fine_selection "
         "provenance"
     )
     assert " ".join(RECORDS) == (

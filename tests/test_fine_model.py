@@ -346,7 +346,7 @@ def test_other_spellings_of_a_label_become_that_label(tmp_path, written, label):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"label": "furious"}, {"confidence": 1.2}, {"text": None}])
+@pytest.mark.parametrize("wrong", [{"label": "moody"}, {"confidence": 1.2}, {"text": None}])
 def test_an_answer_of_the_wrong_shape_is_asked_again_and_then_invalid(tmp_path, wrong):
     [row], server = run([answer(changed(**wrong))], tmp_path)
 

@@ -26,6 +26,7 @@ def clip_row(**changes: object) -> dict:
         "sha256": "0" * 64,
         "split": "train",
         "peak_frame": b"not in a record",
+        "fine_selection": None,
         **changes,
     }
 
@@ -68,6 +69,13 @@ def test_texts_that_are_missing_give_no_record():
 
     assert left == ["emotion", "sentiment"]
     assert tasks_of(label=None, coarse_caption=None, fine_caption=None) == []
+
+
+def test_a_clip_that_the_selection_leaves_out_keeps_its_coarse_records_alone():
+    everything = tasks_of(fine_selection="chosen")
+
+    assert everything == tasks_of()
+    assert tasks_of(fine_selection="over_quota") == everything[:3]
 
 
 def test_a_record_has_the_columns_of_the_contract():

@@ -13,6 +13,7 @@ from builds import merr
 
 from merr_pipeline import pipeline, templates
 from merr_pipeline.clips.tables import read_columns
+from merr_pipeline.dataset.decisions import Decisions
 from merr_pipeline.dataset.texts import TEXTS_STAGE, check_templates
 from merr_pipeline.llm.prices import load_prices
 from merr_pipeline.schema import MerrError
@@ -44,8 +45,15 @@ WAYS = (  # settings under which each template is read by somebody
         *("tone.by=model", "scene.by=model", "fine.by=model"),
     ),
     ("face.tool=blendshapes",),
-    ("coarse.language=zh",),
+    ("coarse.language=zh", "dataset.select=as_paper"),
 )
+
+
+def read_for_assembly(settings):
+    check_templates(settings)
+    Decisions.load(settings)
+
+
 STAGES = {
     "probe": pipeline.ProbeStage,
     "voice": pipeline.VoiceStage,
@@ -56,7 +64,7 @@ STAGES = {
     "scene": pipeline._scene_stage,
     "label": pipeline.LabelStage,
     "fine": pipeline._fine_stage,
-    TEXTS_STAGE: check_templates,
+    TEXTS_STAGE: read_for_assembly,
     "manifest": lambda settings: read_columns("", "dfew", settings.templates),
     "budget": lambda settings: load_prices(settings.templates),
 }

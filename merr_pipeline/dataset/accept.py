@@ -12,6 +12,8 @@ no words, and sound that may be a      accepted, flag ``voice:speech_uncertain``
 voice                                  crying; no text says that it is, or that it is not
 a voice too near to its background     rejected, ``low_snr``, where ``min_snr_db`` asks for more
 neither words nor voice, none failed   rejected, ``no_words_no_voice``
+a label that others contradict         rejected, ``label_conflict``, where the policy of
+                                       ``dataset.agreement`` says so (`agreement`)
 a stage it needs has no row yet        rejected, ``upstream``: the next run fills it
 anything else is missing               accepted; null there, and the flag ``stage:reason``
 =====================================  ==========================================================
@@ -42,8 +44,10 @@ FIRST_LOOK: dict[str, Sequence[str]] = {
     "probe": (*HEAD, "kind", "has_sound", "picture_hashes"),
     "transcript": (*HEAD, "text_language"),
     "voice": (*HEAD, "prosody", "sound_hashes"),
+    "face": (*HEAD, "au_scale"),
     "moment": (*HEAD, "face_coverage"),
-    "label": (*HEAD, "label", "label_source"),
+    "label": (*HEAD, "label", "label_source", "label_candidates", "label_margin"),
+    "fine": (*HEAD, "text_source", "llm_label", "llm_confidence", "llm_votes", "second_label"),
 }
 """The columns that judging and counting need: no pictures, no series."""
 

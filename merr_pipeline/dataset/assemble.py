@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from merr_pipeline.dataset.card import card
 from merr_pipeline.dataset.clip_row import FULL_LOOK, clip_row, provenance_of
 from merr_pipeline.dataset.columns import REJECTED
+from merr_pipeline.dataset.decisions import Decisions
 from merr_pipeline.dataset.draft import Draft, Shard
 from merr_pipeline.dataset.folder import (
     CARD,
@@ -32,7 +33,6 @@ from merr_pipeline.dataset.folder import (
     read_manifest,
     recover,
 )
-from merr_pipeline.dataset.near import load_near_rules
 from merr_pipeline.dataset.plan import Plan, RowsOf, make_plan
 from merr_pipeline.dataset.shards import file_name, in_shards
 from merr_pipeline.dataset.texts import Texts
@@ -54,6 +54,8 @@ class AssembleReport:
     rejected: int
     reasons: Mapping[str, int]  # of the rejected
     refusals: Sequence[Refusal]  # who they are
+    verdicts: Mapping[str, int]  # of the accepted
+    fine_selection: Mapping[str, int]  # the same; empty where all are taken
     rows: Mapping[str, Mapping[str, int]]  # subset -> split -> rows
     shards_written: int
     shards_kept: int
@@ -83,20 +85,23 @@ def assemble(
     """
     recover(out)
     earlier = read_manifest(out / DATASET) or Manifest("")
+    decisions = Decisions.load(settings)
     plan = make_plan(
         clips,
         rows_of,
         refused,
         _earlier_splits(out / DATASET, earlier),
         settings.dataset,
-        load_near_rules(settings.templates),
+        decisions.near,
+        decisions.policy,
+        decisions.selection,
     )
     texts = Texts.load(settings)
-    provenance = provenance_of(identities, texts.identity())
+    provenance = provenance_of(identities, texts.identity(), *decisions.identities())
     draft = Draft(out, earlier, config_hash(settings, provenance))
     for shard in _record_shards(plan, settings, draft.config_hash):
         if not draft.keep(shard):
-            draft.write(shard, _record_rows(shard, plan, rows_of, provenance, texts))
+            draft.write(shard, _record_rows(shard, plan, rows_of, provenance, texts, decisions))
     for shard, refusals in _rejected_shards(plan, settings, draft.config_hash):
         if not draft.keep(shard):
             draft.write(shard, _rejected_rows(refusals))
@@ -111,6 +116,8 @@ def assemble(
         rejected=len(plan.rejected),
         reasons=dict(sorted(reasons.items())),
         refusals=plan.rejected,
+        verdicts=plan.verdicts(),
+        fine_selection=plan.selections(),
         rows=draft.rows(),
         shards_written=draft.written,
         shards_kept=draft.kept,
@@ -130,7 +137,7 @@ def _record_shards(plan: Plan, settings: Settings, configuration: str) -> Iterat
         for index, clip_ids in enumerate(in_split):
             names = {s: file_name(s, split, index, len(in_split)) for s in RECORD_SUBSETS}
             content = [
-                [clip_id, plan.accepted[clip_id].content, plan.near.rows_of(clip_id)]
+                [clip_id, plan.accepted[clip_id].content, *plan.found_together(clip_id)]
                 for clip_id in clip_ids
             ]
             key = digest([_writers(), configuration, split, content])
@@ -143,13 +150,14 @@ def _record_rows(
     rows_of: RowsOf,
     provenance: Sequence[Row],
     texts: Texts,
+    decisions: Decisions,
 ) -> Iterator[dict[str, list[Row]]]:
     clips = [plan.accepted[clip_id].clip for clip_id in shard.clip_ids]
     if not clips:
         return
     for clip, rows in zip(clips, rows_of(clips, FULL_LOOK), strict=True):
-        row = texts.add_to(clip_row(clip, rows, shard.split, provenance), rows)
-        row["near_duplicates"] = plan.near.rows_of(clip.clip_id)
+        row = decisions.add_to(clip_row(clip, rows, shard.split, provenance), plan)
+        row = texts.add_to(row, rows)
         yield {"clips": [row], **texts.records(row)}
 
 

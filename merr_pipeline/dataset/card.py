@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 
+from merr_pipeline.dataset.agreement import Verdict
 from merr_pipeline.dataset.columns import SUBSETS
 from merr_pipeline.dataset.plan import Entry, Plan
+from merr_pipeline.dataset.selection import Selection
 from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Row
 from merr_pipeline.settings import Settings
 
@@ -78,6 +80,7 @@ def card(
         "## Labels",
         _label_table(entries, plan),
         _label_remarks(entries),
+        *_selection(plan, settings),
         "## Left out",
         _rejected_table(plan),
         "## Known limits",
@@ -177,7 +180,35 @@ def _label_remarks(entries: Sequence[Entry]) -> str:
     sources = Counter(entry.label_source for entry in entries if entry.label_source)
     by_source = ", ".join(f"{count} by `{name}`" for name, count in sorted(sources.items()))
     visual = sum(entry.visual_only for entry in entries)
-    return f"Labels decided: {by_source or 'none'}. Clips with nothing to hear: {visual}."
+    doubted = sum(entry.decision.verdict == Verdict.NEEDS_REVIEW for entry in entries)
+    review = f" To be reviewed (`review.why`): {doubted}." if doubted else ""
+    return f"Labels decided: {by_source or 'none'}. Clips with nothing to hear: {visual}.{review}"
+
+
+def _selection(plan: Plan, settings: Settings) -> list[str]:
+    """What of each label is in ``fine``, and how many its limit would still take; [] for all."""
+    if plan.selected is None:
+        return []
+    chosen, left_out = Counter[str](), Counter[str]()
+    for clip_id, entry in plan.accepted.items():
+        is_in = plan.selected.of[clip_id] == Selection.CHOSEN
+        (chosen if is_in else left_out)[entry.label or "(undecided)"] += 1
+    limits = plan.selected.limits
+    names = sorted({*chosen, *left_out, *limits}, key=lambda name: (-chosen[name], name))
+    rows = [
+        (name, chosen[name], left_out[name], *_room(limits.get(name), chosen[name]))
+        for name in names
+    ]
+    counts = ", ".join(f"{count} {state}" for state, count in plan.selections().items())
+    return [
+        f"## The fine set\n\nSelected by plan `{settings.dataset.select}` of "
+        f"`templates/selection.yaml`: {counts}.",
+        _table(["label", "in fine", "left out", "limit", "lacking"], rows),
+    ]
+
+
+def _room(limit: int | None, chosen: int) -> tuple[int | None, int | None]:
+    return limit, None if limit is None else limit - chosen
 
 
 def _rejected_table(plan: Plan) -> str:

@@ -64,8 +64,9 @@ FULL_LOOK: dict[str, Sequence[str]] = {stage: _columns_of(stage) for stage in ST
 def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> Row:
     """Join what is known; ``provenance`` has the entries of the stages, of which some have a row.
 
-    The texts rendered at assembly (``coarse_caption``, ``visual_expression``) are not in it yet,
-    nor near-duplicates, of which one clip does not know.
+    What the clips together decide is not in it yet (``review``, ``fine_selection``,
+    ``near_duplicates``), nor what is rendered at assembly (``coarse_caption``,
+    ``visual_expression``, ``open_label_groups``).
     """
     row: Row = {name: getattr(clip, name) for name in _IDENTITY}
     row |= {"other_paths": list(clip.other_paths), "split": split}
@@ -80,8 +81,6 @@ def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> R
         "prosody": _prosody(rows),
         "flags": flags_of(rows),
         "quality": quality(rows),
-        "review": None,
-        "near_duplicates": [],
         "provenance": [
             entry
             for entry in provenance
@@ -90,10 +89,10 @@ def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> R
     }
 
 
-def provenance_of(identities: Mapping[str, Identity], texts: Identity) -> list[Row]:
-    """One entry per stage, in the order in which the stages run, then that of the `texts`."""
+def provenance_of(identities: Mapping[str, Identity], *assembly: Identity) -> list[Row]:
+    """One entry per stage, in the order in which the stages run, then those of the assembly."""
     ran = [identities[stage] for stage in STAGE_SCHEMAS if stage in identities]
-    return [_entry(identity) for identity in [*ran, texts]]
+    return [_entry(identity) for identity in [*ran, *assembly]]
 
 
 def _entry(identity: Identity) -> Row:

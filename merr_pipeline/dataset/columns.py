@@ -65,7 +65,9 @@ QUALITY = _struct(
     face=_float, voice=_float, words=_float, agreement=_float, grounding=_float, overall=_float
 )
 NEAR = _struct(clip_id=_text, by=_text)  # by: sound | pictures | looks_alike
-REVIEW = _struct(ratings=pa.list_(_int), mean=_float, verdict=_text)
+REVIEW = _struct(ratings=pa.list_(_int), mean=_float, verdict=_text, why=_text)
+"""``verdict`` is that of ``dataset.agreement`` while ``ratings``, those of people, are null."""
+OPEN_LABEL = _struct(word=_text, base=_text, label=_text)
 PROVENANCE = _struct(
     stage=_text,
     tool=_text,
@@ -104,6 +106,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "label_runner_up": _text,
     "label_margin": _float,
     "open_labels": pa.list_(_text),
+    "open_label_groups": pa.list_(OPEN_LABEL),  # by emotion_words.yaml; null where it is not there
     # face
     "face_tool": _text,
     "au_scale": _text,
@@ -168,6 +171,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "quality": QUALITY,
     "review": REVIEW,
     "near_duplicates": pa.list_(NEAR),
+    "fine_selection": _text,  # chosen, or why not; null where dataset.select takes all
     # provenance
     "provenance": pa.list_(PROVENANCE),
 }

@@ -14,6 +14,8 @@ names the label: else a model would learn to speak of a label that nobody gave i
 model that was asked blind concludes by itself; where it is about another label than the clip's, or
 the clip has none, it gives no record: question and answer would not go together.
 
+What ``dataset.select`` leaves out gives no fine record, and keeps its coarse ones.
+
 A clip whose label is undecided gives `describe` alone: the coarse caption, and the fine text, which
 then describes and does not conclude.
 
@@ -31,6 +33,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from merr_pipeline.dataset.placeholders import Chinese, filled_with
+from merr_pipeline.dataset.selection import Selection
 from merr_pipeline.emotion.spaces import SPACES_TEMPLATE
 from merr_pipeline.fuse.judge import BLIND, TOLD, label_of_text
 from merr_pipeline.fuse.phrases import pick
@@ -157,8 +160,18 @@ def _tasks(clip_row: Row, questions: Questions) -> Iterator[tuple[str, str, str]
             yield "coarse", "emotion", questions.said("coarse", label)
         if label in questions.sentiments:
             yield "coarse", "sentiment", questions.said("coarse", questions.sentiments[label])
-    if fine and label_of_text(clip_row) == label:
+    if fine and is_about_its_label(clip_row) and is_selected(clip_row):
         yield "fine", "describe" if label is None else "reason", fine
+
+
+def is_about_its_label(clip_row: Row) -> bool:
+    """Whether the fine text argues for the clip's own label, or is without one as the clip is."""
+    return bool(label_of_text(clip_row) == clip_row["label"])
+
+
+def is_selected(clip_row: Row) -> bool:
+    """Whether the selection leaves the clip in ``fine``."""
+    return clip_row["fine_selection"] in (None, Selection.CHOSEN)
 
 
 def _is_about_a_given_label(clip_row: Row) -> bool:

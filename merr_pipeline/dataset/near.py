@@ -18,9 +18,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from merr_pipeline.schema import MerrError, Row
+from merr_pipeline.stage import Identity
 from merr_pipeline.templates import load_template
 
 TEMPLATE = "near_duplicates.yaml"
+NEAR_STAGE = "near_duplicates"
 SOUND, PICTURES, LOOKS_ALIKE = "sound", "pictures", "looks_alike"
 TIES = (SOUND, PICTURES)
 MOST_NAMED = 20  # clips that are named beside one
@@ -55,11 +57,16 @@ class SoundEdges(_Table):
 class NearRules(_Table):
     """The whole file."""
 
+    sha256: str
     version: int
     pictures: PictureEdges
     sound: SoundEdges
     least_overlap: float = Field(gt=0, le=1)
     common_from: int = Field(ge=2)
+
+    def identity(self) -> Identity:
+        """Named as a stage is, so that provenance says how ``near_duplicates`` was made."""
+        return Identity(stage=NEAR_STAGE, version=1, tool=NEAR_STAGE, template=self.sha256)
 
 
 def load_near_rules(templates: Path | None = None) -> NearRules:
@@ -70,7 +77,7 @@ def load_near_rules(templates: Path | None = None) -> NearRules:
     """
     template = load_template(TEMPLATE, templates)
     try:
-        return NearRules.model_validate(template.data)
+        return NearRules.model_validate({"sha256": template.sha256, **template.data})
     except ValidationError as error:
         raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
 

@@ -11,9 +11,12 @@ score        mean of
 face         face_coverage; mean confidence of the face track; verdict (clear 1, weak 1/2, none 0)
 voice        speech up to 1 s; signal to noise up to 20 dB; 1 - share of octave outliers
 words        text (1, or the mean confidence of a recogniser); times of its own (1 or 0)
-agreement    another source's best label is the label (1 or 0); 1 / (1 + number of conflicts)
+agreement    share of the other sources whose best label is the label; 1 / (1 + conflicts)
 grounding    share of the text's claims that point to evidence
 ===========  ====================================================================================
+
+The other sources of a label are the manifest or the Action Unit rules, a language model that was
+not told the label, and the second model.
 """
 
 from __future__ import annotations
@@ -21,9 +24,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from merr_pipeline.dataset.accept import Rows
+from merr_pipeline.dataset.accept import HEAD, Rows
+from merr_pipeline.fuse.judge import BLIND
 from merr_pipeline.schema import Row
 from merr_pipeline.stage import is_ok, rounded
+
+QUALITY_LOOK: dict[str, Sequence[str]] = {
+    "voice": (*HEAD, "speech_s", "prosody"),
+    "transcript": (*HEAD, "transcript_source", "segments", "flags"),
+    "moment": (*HEAD, "face_coverage", "face_track", "peak_verdict"),
+    "label": (*HEAD, "label", "label_source", "label_candidates"),
+    "fine": (*HEAD, "conflicts", "grounding", "text_source", "llm_label", "second_label"),
+}
+"""The columns that the scores are made of."""
 
 FULL_SPEECH_S = 1.0
 FULL_SNR_DB = 20.0
@@ -83,11 +96,13 @@ def _word_parts(transcript: Row) -> list[float | None]:
 
 
 def _agreement_parts(rows: Rows) -> list[float | None]:
-    label = rows["label"]
+    label, fine = rows["label"], rows["fine"] if is_ok(rows, "fine") else {}
     others = [c for c in label["label_candidates"] or [] if c["source"] != label["label_source"]]
-    best = max(others, key=lambda c: c["score"] or 0.0, default=None)
-    conflicts = rows["fine"]["conflicts"] if is_ok(rows, "fine") else None
+    best = max(others, key=lambda c: c["score"] or 0.0, default={"label": None})
+    blind = fine["llm_label"] if fine.get("text_source") == BLIND else None
+    named = [name for name in (best["label"], blind, fine.get("second_label")) if name is not None]
+    conflicts = fine.get("conflicts")
     return [
-        None if best is None else float(best["label"] == label["label"]),
+        fmean(float(name == label["label"]) for name in named) if named else None,
         None if conflicts is None else 1 / (1 + len(conflicts)),
     ]

@@ -29,6 +29,7 @@ from merr_pipeline.dataset.chinese import ChineseWords, chinese_caption, load_ch
 from merr_pipeline.dataset.coarse import check_caption
 from merr_pipeline.dataset.columns import PICTURES
 from merr_pipeline.dataset.folder import sha256_of
+from merr_pipeline.dataset.instructions import is_selected
 from merr_pipeline.dataset.problems import REMAKE, Problem
 from merr_pipeline.dataset.shards import ROW_GROUP_SIZE, shard_index
 from merr_pipeline.emotion.facs import load_action_units
@@ -48,6 +49,7 @@ _CLIP_COLUMNS = (
     *("fine_caption", "evidence", "text_source", "llm_label"),
     *(*_COPIED, *PICTURES),
 )
+_KNOWN_COLUMNS = ("clip_id", "fine_selection", *_COPIED)
 _RECORD_COLUMNS = ("record_id", "clip_id", "granularity", "messages", *_COPIED)
 _TEXT_TODO = "Give `merr validate` the templates it was made with, or build again."
 _MEDIA_TODO = "Put the file back, or build again without it."
@@ -181,7 +183,7 @@ class RowChecks:
         if counterpart not in names:
             yield Problem(name, None, f"has no sound {counterpart} beside it", REMAKE)
             return
-        known = {row["clip_id"]: row for row in self._read(counterpart, ("clip_id", *_COPIED))}
+        known = {row["clip_id"]: row for row in self._read(counterpart, _KNOWN_COLUMNS)}
         for row in self._read(name, _RECORD_COLUMNS):
             record_id = row["record_id"]
             if record_id in self._records:
@@ -221,6 +223,8 @@ def _faults_of_record(record: Row, parts: _Parts, clip: Row | None) -> Iterator[
     if clip is None:
         yield "belongs to no clip of this shard"
     else:
+        if parts.subset == "fine" and not is_selected(clip):
+            yield f"belongs to a clip that the selection left out ({clip['fine_selection']})"
         for column in _COPIED:
             if record[column] != clip[column]:
                 yield f"has {column} {record[column]!r}, its clip {clip[column]!r}"

@@ -44,7 +44,7 @@ class LabelStage(Stage):
         """Label space, rules and the four settings that decide."""
         return Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool="labels",
             template=digest([self._space.sha256, self._rules.sha256, self._rules.table.sha256]),
             settings=self._settings.model_dump(mode="json"),
