@@ -110,6 +110,7 @@ class Reason(StrEnum):
     NO_WORDS_NO_VOICE = "no_words_no_voice"  # sound is there; neither words nor voice came of it
     LOW_SNR = "low_snr"  # the voice is nearer to the background than dataset.min_snr_db
     DUPLICATE_CONFLICT = "duplicate_conflict"  # the same bytes with different labels
+    TAKEN_DOWN = "taken_down"  # it was removed by `merr takedown`, and must not come back
     LABEL_CONFLICT = "label_conflict"  # by dataset.agreement, others contradict its label
     SPLIT_CONFLICT = "split_conflict"  # joins groups that lie in two splits
 
@@ -215,9 +216,13 @@ ROW_HEAD: tuple[pa.Field, ...] = (
 )
 """Stands before the payload of every stage table. The stage fills the last three."""
 
+CONTENT = pa.field("sha256", _text)
+"""Of the clip's bytes: what a row is about, whatever its clip was called when it was made."""
+
 
 def _stage(**payload: pa.DataType) -> pa.Schema:
-    return pa.schema([*ROW_HEAD, *(pa.field(name, kind) for name, kind in payload.items())])
+    fields = (pa.field(name, kind) for name, kind in payload.items())
+    return pa.schema([*ROW_HEAD, CONTENT, *fields])
 
 
 PROBE = _stage(
