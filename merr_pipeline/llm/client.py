@@ -100,6 +100,11 @@ class Door:
         """What a user must be told of: a cache that was set aside, say."""
         return self._cache.notes
 
+    @property
+    def is_unusable(self) -> bool:
+        """Whether the run cannot go on: nothing more is sent; what is on its way may still come."""
+        return self._unusable is not None
+
     async def __aenter__(self) -> Door:
         return self
 
