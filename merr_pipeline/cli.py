@@ -163,6 +163,44 @@ def explain(
     console.print(f"{path}", highlight=False, markup=False)
 
 
+@app.command()
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="emotion-llama, llama-factory, ms-swift, trl or webdataset."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Output folder of a build or an import.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it appears whole or not at all.")],
+    clips: Annotated[
+        Path | None, typer.Option(help="Input folder; by default that of the last build.")
+    ] = None,
+    media: Annotated[str, typer.Option(help="The clips: copy, link or path.")] = "copy",
+    images: Annotated[
+        bool, typer.Option(help="--no-images writes nothing that shows or lets hear a person.")
+    ] = True,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; repeatable.")] = None,
+    subset: Annotated[list[str] | None, typer.Option(help="Only coarse, or only fine.")] = None,
+    without_label: Annotated[
+        list[str] | None, typer.Option(help="Leave out clips with this label; repeatable.")
+    ] = None,
+) -> None:
+    """Write a finished dataset as a trainer wants it."""
+    from merr_pipeline.exports.run import export as write
+    from merr_pipeline.exports.wanted import make_wanted
+    from merr_pipeline.history import last_clips
+
+    wanted = make_wanted(
+        clips or last_clips(out), media, images, split or (), subset or (), without_label or ()
+    )
+    report = write(name, out, to, wanted)
+    for file, rows in report.rows.items():
+        console.print(f"{to / file}: {rows}", highlight=False, markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+
+
 @app.command("tone-words")
 def tone_words(
     out: Annotated[Path, typer.Argument(help="Output folder of a finished build.")],

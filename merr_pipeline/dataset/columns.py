@@ -75,6 +75,14 @@ PROVENANCE = _struct(
     fingerprint=_text,
 )
 
+IMPORTED = _struct(
+    file=_text,  # name of the file it came from
+    granularity=_text,  # coarse | fine, where that file tells them apart
+    field=_text,  # as that file calls it
+    value=_text,  # as JSON; null where the file has no such field
+)
+"""A field of an imported record that no column above holds exactly."""
+
 _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     # identity
     "clip_id": _text,
@@ -150,7 +158,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "visual_expression": _text,
     "coarse_caption": _text,
     "fine_caption": _text,
-    "text_source": _text,  # composer | llm_blind | llm_told
+    "text_source": _text,  # composer | llm_blind | llm_told | imported
     "evidence": pa.list_(EVIDENCE),
     "cues": pa.list_(CUE),
     "conflicts": pa.list_(_text),
@@ -166,6 +174,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "review": REVIEW,
     # provenance
     "provenance": pa.list_(PROVENANCE),
+    "imported": pa.list_(IMPORTED),
 }
 
 _RECORD_COLUMNS: dict[str, pa.DataType | None] = {

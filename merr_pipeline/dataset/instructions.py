@@ -113,7 +113,8 @@ def _tasks(clip_row: Row, questions: Questions) -> Iterator[tuple[str, str, str]
         yield "fine", "describe" if label is None else "reason", fine
 
 
-def _is_about_a_given_label(clip_row: Row) -> bool:
+def is_about_a_given_label(clip_row: Row) -> bool:
+    """Whether the fine text weighs clues for a label that its writer was told."""
     if clip_row["text_source"] in (BLIND, TOLD):
         return bool(clip_row["text_source"] == TOLD)
     return bool(clip_row["label_source"] == "manifest")
@@ -122,7 +123,7 @@ def _is_about_a_given_label(clip_row: Row) -> bool:
 def _record(clip_row: Row, granularity: str, task: str, answer: str, questions: Questions) -> Row:
     record_id = f"{clip_row['clip_id']}:{granularity}:{task}"
     labels = questions.labels.get(clip_row["label_space"] or "", ())
-    given = task == "reason" and _is_about_a_given_label(clip_row)
+    given = task == "reason" and is_about_a_given_label(clip_row)
     question = pick(questions.pools[GIVEN if given else task], record_id, "question")
     question = question.replace("{labels}", ", ".join(labels))
     question = question.replace("{label}", clip_row["label"] or "")
