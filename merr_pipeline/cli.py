@@ -201,6 +201,34 @@ def export(
         console.print(f"note: {note}", highlight=False, markup=False)
 
 
+@app.command("import")
+def import_(
+    name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="emotion-llama, mer-factory or emer.")
+    ],
+    files: Annotated[list[Path], typer.Argument(help="What to read; mer-factory takes folders.")],
+    to: Annotated[Path, typer.Option(help="Output folder, as the --out of a build.")],
+    split: Annotated[str, typer.Option(help="The split of all its clips.")] = "train",
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of the clips, each called as its record.")
+    ] = None,
+) -> None:
+    """Read the annotations of others into a dataset of ours."""
+    from merr_pipeline.imports.run import import_files
+
+    found = import_files(name, files, to, split, clips)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", highlight=False, markup=False)
+    for word, count in found.unknown.most_common():
+        what = f"{word!r} ({count} records) is no label; it is kept in open_labels"
+        console.print(f"warning: {what}", highlight=False, markup=False)
+    for row in found.rejected:
+        console.print(f"rejected: {row['clip_id']}: {row['detail']}", highlight=False, markup=False)
+    console.print(f"{to / 'dataset'}: {len(found.rows)} clips", highlight=False, markup=False)
+    if found.rejected:
+        raise typer.Exit(1)
+
+
 @app.command("tone-words")
 def tone_words(
     out: Annotated[Path, typer.Argument(help="Output folder of a finished build.")],

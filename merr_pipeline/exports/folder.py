@@ -58,7 +58,8 @@ def refuse_foreign(to: Path) -> None:
 
 def _seal(draft: Path, facts: Mapping[str, Any]) -> None:
     """Bring all to the disk and write `MARK`, last."""
-    files, folders = {}, [draft]
+    files: dict[str, str | None] = {}
+    folders = [draft]
     for path in sorted(draft.rglob("*")):
         name = path.relative_to(draft).as_posix()
         if path.is_symlink():
