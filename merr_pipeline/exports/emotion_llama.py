@@ -81,31 +81,43 @@ def write(folder: Path, source: Source, wanted: Wanted, plan: Plan) -> Report:
                 _write_media(folder, clip, name, wanted)
     for subset in wanted.subsets:
         stem = f"MERR_{subset}_grained"
-        _write(folder / f"{stem}.json", json.dumps(files[subset], indent=4, ensure_ascii=False))
-        _write(folder / f"{stem}.txt", "".join(f"{line}\n" for line in lines[subset]))
+        records = dict(sorted(files[subset].items()))
+        _write(folder / f"{stem}.json", json.dumps(records, indent=4, ensure_ascii=False))
+        _write(folder / f"{stem}.txt", "".join(f"{line}\n" for line in sorted(lines[subset])))
         report.rows[f"{stem}.json"] = len(files[subset])
-    _write(folder / TRANSCRIPTS, _transcripts(sentences))
+    _write(folder / TRANSCRIPTS, _transcripts(dict(sorted(sentences.items()))))
     report.rows[TRANSCRIPTS] = len(sentences)
     report.note(len(plan.every) - len(sentences), "clips without a label or text are left out")
+    if wanted.images and (wanted.clips is None or wanted.media is Media.PATH):
+        report.notes.append("no clips are written; set vis_root to where they lie as NAME.mp4")
     report.note(long_texts, f"texts are over {TRAINER_WORDS} words, where its loader cuts them")
     return report
 
 
 def record_of(clip: Row, granularity: str) -> dict[str, Any] | None:
     """The record of a clip in the released form; None where it has no label or no such text."""
-    kept = _kept(clip, granularity)
-    caption = clip[CAPTIONS[granularity]]
-    if caption is None and not kept:
+    label = _label_in(clip, granularity)
+    if label is None:
         return None
-    if clip["label"] is None and "pseu_emotion" not in kept:
-        return None
-    record = plain_record(clip, granularity)
-    for name, value in kept.items():
+    record = {**plain_record(clip, granularity), "pseu_emotion": label}
+    for name, value in _kept(clip, granularity).items():
         if value is None:
             record.pop(name, None)
         else:
             record[name] = json.loads(value)
     return record
+
+
+def _label_in(clip: Row, granularity: str) -> str | None:
+    """The label that a clip's record has in one of the files; None where it has no record there.
+
+    A label of its own is kept where an imported clip has two, a coarse and a fine one.
+    """
+    kept = _kept(clip, granularity)
+    if clip[CAPTIONS[granularity]] is None and not kept:
+        return None
+    label: str | None = json.loads(kept.get("pseu_emotion") or "null") or clip["label"]
+    return label
 
 
 def plain_record(clip: Row, granularity: str) -> dict[str, Any]:
@@ -164,13 +176,12 @@ def _line(name: str, clip: Row, subset: str, record: Mapping[str, Any]) -> str:
 
 def _check_labels(source: Source, plan: Plan, wanted: Wanted) -> None:
     """Raise MerrError for every label outside the nine, with how many clips have it."""
-    columns = tuple(name for name in COLUMNS if name != "action_units")
     found: Counter[str] = Counter()
+    columns = ("clip_id", "label", *CAPTIONS.values(), "imported")
     for split in plan.clips:
         for clip in source.clips(split, columns):
-            records = [record_of(clip | {"action_units": None}, s) for s in wanted.subsets]
-            labels = {str(record["pseu_emotion"]) for record in records if record}
-            found.update(labels - set(LABELS))
+            said = {label for subset in wanted.subsets if (label := _label_in(clip, subset))}
+            found.update(said - set(LABELS))
     if found:
         told = ", ".join(f"{label} ({count} clips)" for label, count in sorted(found.items()))
         leave_out = " ".join(f"--without-label {label}" for label in sorted(found))

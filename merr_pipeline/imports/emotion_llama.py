@@ -77,16 +77,8 @@ def read(paths: Sequence[Path]) -> Found:
 
 
 def _order(path: Path) -> int:
-    return (
-        (".json", ".txt", ".csv").index(path.suffix.lower())
-        if path.suffix.lower()
-        in {
-            ".json",
-            ".txt",
-            ".csv",
-        }
-        else 3
-    )
+    kinds = (".json", ".txt", ".csv")
+    return kinds.index(path.suffix.lower()) if path.suffix.lower() in kinds else len(kinds)
 
 
 def _read_records(path: Path, file: SourceFile, found: Found) -> Iterator[tuple[str, Origin]]:

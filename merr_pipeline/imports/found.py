@@ -70,13 +70,9 @@ class Found:
 
     def reject(self, clip_id: str, file: SourceFile, detail: str) -> None:
         """Something that should be a record and is none."""
-        names = {row["clip_id"] for row in self.rejected} | set(self.rows)
-        name, number = clip_id, 1
-        while name in names:
-            number += 1
-            name = f"{clip_id}#{number}"
         reason = Reason.BAD_RECORD.value
         told = {"stage": "import", "reason": reason, "detail": f"{file.name}: {detail}"}
+        name = f"{file.name}#{clip_id}#{len(self.rejected) + 1}"  # like no clip, and no other
         self.rejected.append({"clip_id": name, "media_path": None, **told})
 
     def label_of(self, word: str) -> tuple[str, str] | None:
