@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from datasets import load_dataset
 from builds import merr
+from datasets import load_dataset
 from made_clips import at_rate, sine, write_clip
 from made_rows import MadeStore, made_clip, made_identities, not_ok
 from PIL import Image

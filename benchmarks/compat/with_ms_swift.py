@@ -14,9 +14,10 @@ GRPO must keep its ``solution``. Exit code 1 where a row is refused, dropped or 
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
-os.environ |= {"HF_HUB_OFFLINE": "1"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "MODELSCOPE_CACHE": tempfile.mkdtemp()}
 
 from swift.dataset import load_dataset
 from swift.template.template_inputs import StdTemplateInputs
