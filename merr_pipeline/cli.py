@@ -170,6 +170,72 @@ def explain(
     console.print(f"{path}", highlight=False, markup=False)
 
 
+@app.command()
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="emotion-llama, llama-factory, ms-swift, trl or webdataset."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Output folder of a build or an import.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it appears whole or not at all.")],
+    clips: Annotated[
+        Path | None, typer.Option(help="Input folder; by default that of the last build.")
+    ] = None,
+    media: Annotated[str, typer.Option(help="The clips: copy, link or path.")] = "copy",
+    images: Annotated[
+        bool, typer.Option(help="--no-images writes nothing that shows or lets hear a person.")
+    ] = True,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; repeatable.")] = None,
+    subset: Annotated[list[str] | None, typer.Option(help="Only coarse, or only fine.")] = None,
+    without_label: Annotated[
+        list[str] | None, typer.Option(help="Leave out clips with this label; repeatable.")
+    ] = None,
+) -> None:
+    """Write a finished dataset as a trainer wants it."""
+    from merr_pipeline.exports.run import export as write
+    from merr_pipeline.exports.wanted import make_wanted
+    from merr_pipeline.history import last_clips
+
+    wanted = make_wanted(
+        clips or last_clips(out), media, images, split or (), subset or (), without_label or ()
+    )
+    report = write(name, out, to, wanted)
+    for file, rows in report.rows.items():
+        console.print(f"{to / file}: {rows}", highlight=False, markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+
+
+@app.command("import")
+def import_(
+    name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="emotion-llama, mer-factory or emer.")
+    ],
+    files: Annotated[list[Path], typer.Argument(help="What to read; mer-factory takes folders.")],
+    to: Annotated[Path, typer.Option(help="Output folder, as the --out of a build.")],
+    split: Annotated[str, typer.Option(help="The split of all its clips.")] = "train",
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of the clips, each called as its record.")
+    ] = None,
+) -> None:
+    """Read the annotations of others into a dataset of ours."""
+    from merr_pipeline.imports.run import import_files
+
+    found = import_files(name, files, to, split, clips)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", highlight=False, markup=False)
+    for word, count in found.unknown.most_common():
+        what = f"{word!r} ({count} records) is no label; it is kept in open_labels"
+        console.print(f"warning: {what}", highlight=False, markup=False)
+    for row in found.rejected:
+        console.print(f"rejected: {row['clip_id']}: {row['detail']}", highlight=False, markup=False)
+    console.print(f"{to / 'dataset'}: {len(found.rows)} clips", highlight=False, markup=False)
+    if found.rejected:
+        raise typer.Exit(1)
+
+
 @app.command("tone-words")
 def tone_words(
     out: Annotated[Path, typer.Argument(help="Output folder of a finished build.")],

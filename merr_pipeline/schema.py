@@ -63,6 +63,8 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"  # over probe.max_duration_s
     TOO_SMALL = "too_small"  # a side under probe.min_side_px
     TOO_LARGE = "too_large"  # more pixels than probe.max_pixels
+    # an imported file
+    BAD_RECORD = "bad_record"  # it, or this record of it, cannot be read as what it should be
     # the sound
     NO_AUDIO_STREAM = "no_audio_stream"  # the file has no sound; silence is NO_SPEECH
     AUDIO_DECODE_ERROR = "audio_decode_error"  # there is a sound stream, and it cannot be read
