@@ -56,6 +56,7 @@ from merr_pipeline.summary import (
     unfinished_of,
     uses_of,
 )
+from merr_pipeline.takedown.record import read_record, without_taken_down
 from merr_pipeline.templates import check_folder
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def look_at(request: Request) -> View:
     settings = load_settings(request.profile, request.overrides)
     columns = read_columns(request.mapping, request.preset, settings.templates)
     hashes = HashMemory(request.out / "cache" / "hashes.json")
-    inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+    found = read_inputs(request.clips, request.manifest, columns, hashes)
+    inputs = without_taken_down(found, read_record(request.out))
     pipeline = Pipeline(build_stages(settings), request.out)
     pipeline.store.refresh()
     policy = load_policy(settings.dataset.agreement, settings.templates)

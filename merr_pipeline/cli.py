@@ -155,6 +155,33 @@ def validate(
 
 
 @app.command()
+def takedown(
+    out: Annotated[Path, typer.Argument(help="Output folder of a build.")],
+    clip_id: Annotated[list[str] | None, typer.Option(help="A clip; may be repeated.")] = None,
+    source_id: Annotated[list[str] | None, typer.Option(help="All clips of a source.")] = None,
+    speaker_id: Annotated[list[str] | None, typer.Option(help="All clips of a speaker.")] = None,
+    copies: Annotated[bool, typer.Option("--copies", help="And what shows the same.")] = False,
+) -> None:
+    """Remove clips and all that was made of them, note that they must not come back, prove it."""
+    from merr_pipeline.takedown.remove import take_down
+    from merr_pipeline.takedown.wanted import Wanted
+
+    clips, sources, speakers = (frozenset(ids or ()) for ids in (clip_id, source_id, speaker_id))
+    removal = take_down(out, Wanted(clips, sources, speakers, copies))
+    console.print(
+        f"{len(removal.taken.clip_ids)} clips: {removal.dataset_rows} rows of the dataset, "
+        f"{removal.store_rows} rows of the store, {removal.answers} answers of models and "
+        f"{removal.files} files are gone. Their media files are yours to delete, with whatever you "
+        "exported from them, and pages of Prefect.",
+        style="none",
+    )
+    for place in removal.left:
+        console.print(f"still named in {place}", markup=False)
+    if removal.left:
+        raise typer.Exit(1)
+
+
+@app.command()
 def explain(
     out: Annotated[Path, typer.Argument(help="Output folder of a build.")],
     clip: Annotated[str, typer.Argument(help="A clip_id of it.")],

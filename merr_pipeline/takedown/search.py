@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from merr_pipeline.takedown.record import Record
 from merr_pipeline.takedown.wanted import Taken
 
 NAME_COLUMNS = ("clip_id", "media_path", "other_paths", "near_duplicates")
@@ -26,23 +25,11 @@ def leftovers(out: Path, taken: Taken) -> list[str]:
     found = []
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         name = path.relative_to(out).as_posix()
-        if path.suffix == ".parquet":
+        if path.suffix == ".parquet" and not path.name.startswith("damaged-"):
             found += [f"{name}: column {column}" for column in _in_table(path, taken)]
         elif _in_bytes(path, taken):
             found.append(name)
     return found
-
-
-def came_back(out: Path, record: Record) -> Iterator[str]:
-    """The tables that hold a clip which was taken down."""
-    if not record.removed:
-        return
-    tables = [*out.glob("dataset/*/*.parquet"), *out.glob("annotations/*/part-*.parquet")]
-    for path in sorted(tables):
-        if "sha256" in pq.read_schema(path).names:
-            hashes = pq.read_table(path, columns=["sha256"], partitioning=None)[0].to_pylist()
-            if any(record.holds(sha256) for sha256 in set(hashes) - {None}):
-                yield path.relative_to(out).as_posix()
 
 
 def _in_table(path: Path, taken: Taken) -> Iterator[str]:

@@ -31,7 +31,7 @@ from merr_pipeline.schema import Row
 from merr_pipeline.store import write_part
 from merr_pipeline.takedown.wanted import Taken
 
-NAMING = ("clip_id", "sha256", "near_duplicates", "detail")
+NAMING = ("clip_id", "sha256", "media_path", "near_duplicates", "detail")
 NAMES_ONE = "it names a clip that was taken down"
 CARD_NOTE = "Clips were taken down since this card was written: counts above may be too high."
 

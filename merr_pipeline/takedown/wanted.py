@@ -37,7 +37,11 @@ class Taken:
 
     def has_row(self, row: Row) -> bool:
         """Whether a row (of whatever table) is about one of them."""
-        return row.get("clip_id") in self.clip_ids or row.get("sha256") in self.sha256s
+        return (
+            row.get("clip_id") in self.clip_ids
+            or row.get("sha256") in self.sha256s
+            or row.get("media_path") in self.paths
+        )
 
     def is_named_in(self, text: str) -> bool:
         """Whether a text names one: its hash anywhere, its id or path as words of their own."""
