@@ -155,6 +155,37 @@ def validate(
 
 
 @app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="Output folder of a build, the older.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+    show: Annotated[int, typer.Option(help="How many changes are shown in full.")] = 20,
+) -> None:
+    """Which clips, labels and texts differ, and whose fingerprint did it; exits 1 if any do."""
+    from merr_pipeline.dataset.difference import compare
+
+    found = compare(a, b)
+    for name, clips in (("only in", found.only_in_a), ("new", found.only_in_b)):
+        if clips:
+            place = f" {a}" if name == "only in" else f" in {b}"
+            console.print(f"{name}{place}: {len(clips)}: {', '.join(clips[:show])}", markup=False)
+    for clip_id, (old_split, new_split) in list(found.moved.items())[:show]:
+        console.print(f"{clip_id}: split {old_split} -> {new_split}", markup=False)
+    for clip_id in found.other_bytes[:show]:
+        console.print(f"{clip_id}: another file", markup=False)
+    for change in found.changes[:show]:
+        why = f"fingerprint of {', '.join(change.because)}" if change.because else "its input"
+        told = f"{change.clip_id}: {change.column} ({why})\n  - {change.old}\n  + {change.new}"
+        console.print(told, markup=False, highlight=False)
+    for stage, (old_print, new_print) in sorted(found.fingerprints.items()):
+        short = [str(one)[:12] for one in (old_print, new_print)]
+        console.print(f"fingerprint of {stage}: {short[0]} -> {short[1]}", markup=False)
+    told = ", ".join(f"{column} {count}" for column, count in found.counts().items())
+    console.print(f"changed: {told or 'nothing'}", markup=False, highlight=False)
+    if not found.is_none:
+        raise typer.Exit(1)
+
+
+@app.command()
 def takedown(
     out: Annotated[Path, typer.Argument(help="Output folder of a build.")],
     clip_id: Annotated[list[str] | None, typer.Option(help="A clip; may be repeated.")] = None,
