@@ -1,0 +1,93 @@
+"""A finished dataset as the report reads it: row by row, of each row only the columns asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from merr_pipeline.dataset.folder import DATASET, TEMPLATES, Manifest, read_manifest
+from merr_pipeline.schema import SCHEMA_VERSION, MerrError, Row
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The dataset of one output folder."""
+
+    out: Path
+    name: str
+    manifest: Manifest
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.out / DATASET
+
+    @property
+    def templates(self) -> Path | None:
+        """The words and thresholds it was made with, which lie in it."""
+        folder = self.folder / TEMPLATES
+        return folder if folder.is_dir() else None
+
+    def files(self, subset: str) -> list[Path]:
+        """The files of a subset, by name, so that every split comes in one order."""
+        names = sorted(name for name in self.manifest.files if name.startswith(f"{subset}/"))
+        return [self.folder / name for name in names]
+
+    def rows(self, subset: str, columns: Sequence[str]) -> Iterator[Row]:
+        """All rows; ``columns`` are columns, or leaves of them (``evidence.list.element.text``).
+
+        Raises:
+            MerrError: a file is gone, damaged, or has no such column.
+        """
+        for path in self.files(subset):
+            for number in _row_groups(path):
+                yield from read_group(path, number, columns).to_pylist()
+
+
+def open_finished(out: Path) -> Finished:
+    """The dataset of an output folder; it is named after the folder.
+
+    Raises:
+        MerrError: there is none, or it has a record schema that this program does not read.
+    """
+    manifest = read_manifest(out / DATASET)
+    if manifest is None:
+        raise MerrError(f"{out} holds no finished dataset; give the --out of a build that is done.")
+    if manifest.schema_version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+        raise MerrError(
+            f"{out} has record schema {manifest.schema_version}; this program reads "
+            f"{SCHEMA_VERSION}.\nBuild again, or use the version that wrote it."
+        )
+    return Finished(out, out.absolute().name, manifest)
+
+
+def read_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
+    """One row group (some 100 rows) of a file.
+
+    Raises:
+        MerrError: it cannot be read, or lacks a column.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read_row_group(number, columns=list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise MerrError(f"{path} cannot be read: {error}\n`merr validate` says more.") from error
+    missing = {name.partition(".")[0] for name in columns} - set(table.column_names)
+    if missing:
+        raise MerrError(
+            f"{path} has no column {', '.join(sorted(missing))}: an earlier version wrote it.\n"
+            "Run `merr build` again; it makes only what is missing."
+        )
+    return table
+
+
+def _row_groups(path: Path) -> range:
+    try:
+        with pq.ParquetFile(path) as file:
+            return range(file.num_row_groups)
+    except (OSError, pa.ArrowException) as error:
+        raise MerrError(f"{path} cannot be read: {error}\n`merr validate` says more.") from error
