@@ -16,8 +16,8 @@ from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.dataset.decisions import Decisions
 from merr_pipeline.dataset.texts import TEXTS_STAGE, check_templates
 from merr_pipeline.llm.prices import load_prices
-from merr_pipeline.schema import MerrError
 from merr_pipeline.report.published import load_published
+from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.template_use import READ_BY, differences, find, in_use
 from merr_pipeline.templates import shipped_folder

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from merr_pipeline.files import atomic_path
-from merr_pipeline.report.survey import UNDECIDED, Survey
+from merr_pipeline.report.survey import TOP_UNITS, UNDECIDED, Survey
 from merr_pipeline.report.voices import VOICES, Pair
 
 DPI = 200
@@ -50,7 +50,7 @@ def label_distribution(ours: Survey, others: Sequence[Survey]) -> Figure | None:
     labels = list(dict.fromkeys(order))
     if not labels:
         return None
-    figure, axes = _one(0.9 * len(labels) * max(1.0, 0.5 * len(all_of)) + 1.5, 3.0)
+    figure, axes = _one(min(8.0, 0.7 * len(labels) + 1.5), 3.0)
     wide = 0.8 / len(all_of)
     for number, one in enumerate(all_of):
         at = np.arange(len(labels)) + (number - (len(all_of) - 1) / 2) * wide
@@ -91,6 +91,7 @@ def top_action_units(ours: Survey, others: Sequence[Survey]) -> Figure | None:
         top = ours.top_units(label)
         _bars(axes, [au for au, _ in top], [100 * n / ours.labels[label] for _, n in top])
         axes.set_xlim(0, 100)
+        axes.set_ylim(TOP_UNITS - 0.5, -0.5)  # so that bars are as thick where there are fewer
         axes.set_title(f"{label} ({ours.labels[label]:,})", fontsize=9)
     figure.supxlabel("% of the clips of the label", fontsize=9)
     return figure

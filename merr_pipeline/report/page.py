@@ -77,13 +77,12 @@ def page(
             numbers=_numbers(ours),
             unit_rows=_unit_rows(ours),
             durations=quantiles(ours.durations_s),
-            hours=sum(ours.durations_s) / 3600,
+            together=_together(sum(ours.durations_s)),
             coverage=[
                 ("coverage", "Fields of a clip", list(ours.coverages.fields.values())),
                 ("measures", "Measures of the voice", list(ours.coverages.measures.values())),
             ],
             voices=VOICES,
-            clip_voices=voices_of,
             quality=[(name, len(found), quantiles(found)) for name, found in ours.scores.items()],
             leak_kinds=KINDS,
             leak_words=WORDS,
@@ -94,6 +93,7 @@ def page(
             aspects=ASPECTS,
             comparison=comparison,
             clips=clips,
+            facts=_facts,
             alt=_picture_alt,
             chart_alt=_chart_alt,
             prosody=_prosody,
@@ -107,7 +107,9 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "whole": lambda count: f"{count:,}",
-        "percent": lambda share: f"{100 * share:.1f} %",
+        "clips": lambda count: "1 clip" if count == 1 else f"{count:,} clips",
+        "decimal": lambda value: f"{value:.2f}",
+        "percent": lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%",
         "number": lambda value: "–" if value is None else f"{value:.3g}",
         "width": lambda percent: f"{percent:.3g}",
     }
@@ -123,7 +125,7 @@ def _numbers(ours: Survey) -> list[tuple[str, str]]:
         ("coarse records", f"{records['coarse']:,}"),
         ("fine records", f"{records['fine']:,}"),
         ("left out", f"{ours.rejected:,}"),
-        ("leaks", f"{faults:,}"),
+        ("leaks across splits", f"{faults:,}"),
     ]
 
 
@@ -136,6 +138,27 @@ def _side_labels(surveys: Sequence[Survey]) -> list[str]:
     """Labels of all, in the order of the first that has them."""
     order = (label for one in surveys for label in one.label_order() if label != UNDECIDED)
     return list(dict.fromkeys(order))
+
+
+def _together(seconds: float) -> str:
+    hours = seconds >= 3600
+    return f"{seconds / 3600:,.1f} hours" if hours else f"{seconds / 60:.1f} minutes"
+
+
+def _facts(clip: Shown) -> list[str]:
+    """Where the label comes from and who says what; split, length, quality, licence."""
+    row = clip.row
+    said = ", ".join(f"{voice} {label}" for voice, label in voices_of(row).items())
+    is_timed = row["kind"] != "still" and row["duration_s"] is not None
+    facts = [
+        f"label from {row['label_source']}" if row["label_source"] else "label undecided",
+        f"voices: {said}" if said else "",
+        row["split"],
+        f"{row['duration_s']:.2f} s" if is_timed else row["kind"] or "",
+        f"quality {row['quality']['overall']:.2f}" if row["quality"] else "",
+        f"licence {row['licence']}" if row["licence"] else "",
+    ]
+    return [fact for fact in facts if fact]
 
 
 def _picture_alt(clip: Shown) -> str:
