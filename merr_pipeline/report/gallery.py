@@ -11,11 +11,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from merr_pipeline.report.claims import LinkedText, Linker
 from merr_pipeline.report.curves import Chart, chart_of
-from merr_pipeline.report.source import Finished, read_group
+from merr_pipeline.report.source import Finished, opened
 from merr_pipeline.schema import Row
 
 MOST_PICTURE_BYTES = 6_000_000
@@ -93,12 +92,12 @@ class _Place:
 
 
 def _places(dataset: Finished) -> Iterator[_Place]:
+    columns = ["clip_id", "label"]
     for path in dataset.files("clips"):
-        with pq.ParquetFile(path) as file:
-            groups = file.num_row_groups
-        for group in range(groups):
-            for row in read_group(path, group, ("clip_id", "label")).to_pylist():
-                yield _Place(row["clip_id"], row["label"] or "", path, group)
+        with opened(path, columns) as file:
+            for group in range(file.num_row_groups):
+                for row in file.read_row_group(group, columns).to_pylist():
+                    yield _Place(row["clip_id"], row["label"] or "", path, group)
 
 
 def _choose(places: Iterable[_Place], most: int) -> list[_Place]:
@@ -115,12 +114,14 @@ def _choose(places: Iterable[_Place], most: int) -> list[_Place]:
 
 def _read(dataset: Finished, places: Iterable[_Place]) -> Iterator[Row]:
     """The rows of these clips, one row group at a time."""
-    wanted: dict[tuple[Path, int], list[str]] = defaultdict(list)
+    wanted: dict[Path, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for place in places:
-        wanted[place.path, place.group].append(place.clip_id)
-    for (path, group), clip_ids in sorted(wanted.items()):
-        table = read_group(path, group, COLUMNS)
-        yield from table.filter(pc.field("clip_id").isin(clip_ids)).to_pylist()
+        wanted[place.path][place.group].append(place.clip_id)
+    for path, groups in sorted(wanted.items()):
+        with opened(path, COLUMNS) as file:
+            for group, clip_ids in sorted(groups.items()):
+                table = file.read_row_group(group, list(COLUMNS))
+                yield from table.filter(pc.field("clip_id").isin(clip_ids)).to_pylist()
 
 
 def _show(number: int, row: Row, jpeg: bytes, linker: Linker) -> Shown:

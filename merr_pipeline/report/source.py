@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merr_pipeline.dataset.folder import DATASET, TEMPLATES, Manifest, read_manifest
+from merr_pipeline.dataset.shards import ROW_GROUP_SIZE
 from merr_pipeline.schema import SCHEMA_VERSION, MerrError, Row
 
 
@@ -44,8 +46,9 @@ class Finished:
             MerrError: a file is gone, damaged, or has no such column.
         """
         for path in self.files(subset):
-            for number in _row_groups(path):
-                yield from read_group(path, number, columns).to_pylist()
+            with opened(path, columns) as file:
+                for batch in file.iter_batches(ROW_GROUP_SIZE, columns=list(columns)):
+                    yield from batch.to_pylist()
 
 
 def open_finished(out: Path) -> Finished:
@@ -65,29 +68,21 @@ def open_finished(out: Path) -> Finished:
     return Finished(out, out.absolute().name, manifest)
 
 
-def read_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
-    """One row group (some 100 rows) of a file.
+@contextmanager
+def opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    """A file that has these columns, open while the block runs.
 
     Raises:
         MerrError: it cannot be read, or lacks a column.
     """
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read_row_group(number, columns=list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise MerrError(f"{path} cannot be read: {error}\n`merr validate` says more.") from error
-    missing = {name.partition(".")[0] for name in columns} - set(table.column_names)
-    if missing:
-        raise MerrError(
-            f"{path} has no column {', '.join(sorted(missing))}: an earlier version wrote it.\n"
-            "Run `merr build` again; it makes only what is missing."
-        )
-    return table
-
-
-def _row_groups(path: Path) -> range:
-    try:
-        with pq.ParquetFile(path) as file:
-            return range(file.num_row_groups)
+            wanted = {name.partition(".")[0] for name in columns}
+            if missing := wanted - set(file.schema_arrow.names):
+                raise MerrError(
+                    f"{path} has no column {', '.join(sorted(missing))}: an earlier version wrote "
+                    "it.\nRun `merr build` again; it makes only what is missing."
+                )
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise MerrError(f"{path} cannot be read: {error}\n`merr validate` says more.") from error
