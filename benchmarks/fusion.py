@@ -57,6 +57,7 @@ def fill(request: Request, rows: dict[str, Row]) -> None:
         with unsynced():
             for start in range(0, len(build.pending), 500):
                 build.pipeline.run(build.pending[start : start + 500], before)
+        build.pipeline.close()  # the face tool was warmed up for nothing
 
 
 def _let_all_find(pipeline: Pipeline, rows: dict[str, Row]) -> None:

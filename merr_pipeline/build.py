@@ -56,6 +56,7 @@ from merr_pipeline.summary import (
     unfinished_of,
     uses_of,
 )
+from merr_pipeline.takedown.record import read_record, without_taken_down
 from merr_pipeline.templates import check_folder
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Build:
         self.request, self.settings, self.out = request, settings, request.out
         hashes = HashMemory(self.out / "cache" / "hashes.json", rehash=request.rehash)
         columns = read_columns(request.mapping, request.preset, settings.templates)
-        self.inputs: Inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+        found = read_inputs(request.clips, request.manifest, columns, hashes)
+        self.inputs: Inputs = without_taken_down(found, read_record(self.out))
         hashes.save()
         self.pipeline = Pipeline(build_stages(settings), self.out, retry=request.retry)
         self.pipeline.store.refresh()
@@ -184,7 +186,8 @@ def look_at(request: Request) -> View:
     settings = load_settings(request.profile, request.overrides)
     columns = read_columns(request.mapping, request.preset, settings.templates)
     hashes = HashMemory(request.out / "cache" / "hashes.json")
-    inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+    found = read_inputs(request.clips, request.manifest, columns, hashes)
+    inputs = without_taken_down(found, read_record(request.out))
     pipeline = Pipeline(build_stages(settings), request.out)
     pipeline.store.refresh()
     policy = load_policy(settings.dataset.agreement, settings.templates)
@@ -233,14 +236,25 @@ def open_build(request: Request) -> Iterator[Build]:
     check_ready(settings)
     with _telling_what_to_do(request.out):
         request.out.mkdir(parents=True, exist_ok=True)
-        with (request.out / ".lock").open("a+") as lock:
-            _hold(lock, request.out)
-            _tidy(request.out)
+        with held(request.out):
             try:
                 yield Build(request, settings)
             except OSError:
                 _tidy(request.out)
                 raise
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Nobody else works on this output folder meanwhile; what a killed write left is taken away.
+
+    Raises:
+        MerrError: somebody else does, or the folder cannot be locked.
+    """
+    with (out / ".lock").open("a+") as lock:
+        _hold(lock, out)
+        _tidy(out)
+        yield
 
 
 WHAT_TO_DO = {

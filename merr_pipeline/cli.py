@@ -155,6 +155,64 @@ def validate(
 
 
 @app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="Output folder of a build, the older.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+    show: Annotated[int, typer.Option(help="How many changes are shown in full.")] = 20,
+) -> None:
+    """Which clips, labels and texts differ, and whose fingerprint did it; exits 1 if any do."""
+    from merr_pipeline.dataset.difference import compare
+
+    found = compare(a, b)
+    for name, clips in (("only in", found.only_in_a), ("new", found.only_in_b)):
+        if clips:
+            place = f" {a}" if name == "only in" else f" in {b}"
+            console.print(f"{name}{place}: {len(clips)}: {', '.join(clips[:show])}", markup=False)
+    for clip_id, (old_split, new_split) in list(found.moved.items())[:show]:
+        console.print(f"{clip_id}: split {old_split} -> {new_split}", markup=False)
+    for clip_id in found.other_bytes[:show]:
+        console.print(f"{clip_id}: another file", markup=False)
+    for change in found.changes[:show]:
+        why = f"fingerprint of {', '.join(change.because)}" if change.because else "its input"
+        told = f"{change.clip_id}: {change.column} ({why})\n  - {change.old}\n  + {change.new}"
+        console.print(told, markup=False, highlight=False)
+    for stage, (old_print, new_print) in sorted(found.fingerprints.items()):
+        short = [str(one)[:12] for one in (old_print, new_print)]
+        console.print(f"fingerprint of {stage}: {short[0]} -> {short[1]}", markup=False)
+    told = ", ".join(f"{column} {count}" for column, count in found.counts().items())
+    console.print(f"changed: {told or 'nothing'}", markup=False, highlight=False)
+    if not found.is_none:
+        raise typer.Exit(1)
+
+
+@app.command()
+def takedown(
+    out: Annotated[Path, typer.Argument(help="Output folder of a build.")],
+    clip_id: Annotated[list[str] | None, typer.Option(help="A clip; may be repeated.")] = None,
+    source_id: Annotated[list[str] | None, typer.Option(help="All clips of a source.")] = None,
+    speaker_id: Annotated[list[str] | None, typer.Option(help="All clips of a speaker.")] = None,
+    copies: Annotated[bool, typer.Option("--copies", help="And what shows the same.")] = False,
+) -> None:
+    """Remove clips and all that was made of them, note that they must not come back, prove it."""
+    from merr_pipeline.takedown.remove import take_down
+    from merr_pipeline.takedown.wanted import Wanted
+
+    clips, sources, speakers = (frozenset(ids or ()) for ids in (clip_id, source_id, speaker_id))
+    removal = take_down(out, Wanted(clips, sources, speakers, copies))
+    console.print(
+        f"{len(removal.taken.clip_ids)} clips: {removal.dataset_rows} rows of the dataset, "
+        f"{removal.store_rows} rows of the store, {removal.answers} answers of models and "
+        f"{removal.files} files are gone. Their media files are yours to delete, with whatever you "
+        "exported from them, and pages of Prefect.",
+        style="none",
+    )
+    for place in removal.left:
+        console.print(f"still named in {place}", markup=False)
+    if removal.left:
+        raise typer.Exit(1)
+
+
+@app.command()
 def explain(
     out: Annotated[Path, typer.Argument(help="Output folder of a build.")],
     clip: Annotated[str, typer.Argument(help="A clip_id of it.")],
@@ -193,6 +251,72 @@ def report(
 
         for name in write_figures(ours, others, figures):
             console.print(f"{figures / name}", highlight=False, markup=False)
+
+
+@app.command()
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="emotion-llama, llama-factory, ms-swift, trl or webdataset."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Output folder of a build or an import.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it appears whole or not at all.")],
+    clips: Annotated[
+        Path | None, typer.Option(help="Input folder; by default that of the last build.")
+    ] = None,
+    media: Annotated[str, typer.Option(help="The clips: copy, link or path.")] = "copy",
+    images: Annotated[
+        bool, typer.Option(help="--no-images writes nothing that shows or lets hear a person.")
+    ] = True,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; repeatable.")] = None,
+    subset: Annotated[list[str] | None, typer.Option(help="Only coarse, or only fine.")] = None,
+    without_label: Annotated[
+        list[str] | None, typer.Option(help="Leave out clips with this label; repeatable.")
+    ] = None,
+) -> None:
+    """Write a finished dataset as a trainer wants it."""
+    from merr_pipeline.exports.run import export as write
+    from merr_pipeline.exports.wanted import make_wanted
+    from merr_pipeline.history import last_clips
+
+    wanted = make_wanted(
+        clips or last_clips(out), media, images, split or (), subset or (), without_label or ()
+    )
+    report = write(name, out, to, wanted)
+    for file, rows in report.rows.items():
+        console.print(f"{to / file}: {rows}", highlight=False, markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+
+
+@app.command("import")
+def import_(
+    name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="emotion-llama, mer-factory or emer.")
+    ],
+    files: Annotated[list[Path], typer.Argument(help="What to read; mer-factory takes folders.")],
+    to: Annotated[Path, typer.Option(help="Output folder, as the --out of a build.")],
+    split: Annotated[str, typer.Option(help="The split of all its clips.")] = "train",
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of the clips, each called as its record.")
+    ] = None,
+) -> None:
+    """Read the annotations of others into a dataset of ours."""
+    from merr_pipeline.imports.run import import_files
+
+    found = import_files(name, files, to, split, clips)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", highlight=False, markup=False)
+    for word, count in found.unknown.most_common():
+        what = f"{word!r} ({count} records) is no label; it is kept in open_labels"
+        console.print(f"warning: {what}", highlight=False, markup=False)
+    for row in found.rejected:
+        console.print(f"rejected: {row['clip_id']}: {row['detail']}", highlight=False, markup=False)
+    console.print(f"{to / 'dataset'}: {len(found.rows)} clips", highlight=False, markup=False)
+    if found.rejected:
+        raise typer.Exit(1)
 
 
 @app.command("tone-words")

@@ -20,6 +20,7 @@ from merr_pipeline.speech.corpus_edges import counts, with_edges
 from merr_pipeline.speech.tone import heard
 from merr_pipeline.speech.tone_table import ToneWords, read_tone_words
 from merr_pipeline.speech.wording import Heard
+from merr_pipeline.takedown.record import read_record, without_taken_down
 from merr_pipeline.templates import load_template
 
 TEMPLATE = "tone_words.yaml"
@@ -55,7 +56,8 @@ def _voices(request: Request, settings: Settings, words: ToneWords) -> Iterator[
     """Every voice that the build has described."""
     columns = read_columns(request.mapping, request.preset, settings.templates)
     hashes = HashMemory(request.out / "cache" / "hashes.json")
-    inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+    found = read_inputs(request.clips, request.manifest, columns, hashes)
+    inputs = without_taken_down(found, read_record(request.out))
     pipeline = Pipeline(build_stages(settings), request.out)
     pipeline.store.refresh()
     wanted = {name: STAGE_SCHEMAS[name].names for name in NEEDED}

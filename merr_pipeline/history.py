@@ -46,3 +46,12 @@ def last_run(out: Path) -> tuple[Request, Settings]:
             f"{runs[-1].name} does not say what was built; run the build again: what is done stays."
         ) from error
     return request, settings
+
+
+def last_clips(out: Path) -> Path | None:
+    """The input folder of the last run; None where there is none, or it is no longer there."""
+    try:
+        clips = last_run(out)[0].clips
+    except MerrError:
+        return None
+    return clips if clips.is_dir() else None

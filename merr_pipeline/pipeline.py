@@ -276,7 +276,7 @@ class Pipeline:
         """Put finished rows into the store under their keys; gives them as they read back."""
         for clip, key, row in finished:
             row["row_hash"] = digest(row)  # what was found, whatever the clip is called
-            row["clip_id"], row["input_key"] = clip.clip_id, key
+            row["clip_id"], row["sha256"], row["input_key"] = clip.clip_id, clip.sha256, key
         return self.store.write(stage.name, [row for _, _, row in finished]) if finished else []
 
     def _key_of(self, stage: BatchStage, item: _Open) -> str:

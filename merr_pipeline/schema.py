@@ -63,6 +63,8 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"  # over probe.max_duration_s
     TOO_SMALL = "too_small"  # a side under probe.min_side_px
     TOO_LARGE = "too_large"  # more pixels than probe.max_pixels
+    # an imported file
+    BAD_RECORD = "bad_record"  # it, or this record of it, cannot be read as what it should be
     # the sound
     NO_AUDIO_STREAM = "no_audio_stream"  # the file has no sound; silence is NO_SPEECH
     AUDIO_DECODE_ERROR = "audio_decode_error"  # there is a sound stream, and it cannot be read
@@ -110,6 +112,7 @@ class Reason(StrEnum):
     NO_WORDS_NO_VOICE = "no_words_no_voice"  # sound is there; neither words nor voice came of it
     LOW_SNR = "low_snr"  # the voice is nearer to the background than dataset.min_snr_db
     DUPLICATE_CONFLICT = "duplicate_conflict"  # the same bytes with different labels
+    TAKEN_DOWN = "taken_down"  # it was removed by `merr takedown`, and must not come back
     LABEL_CONFLICT = "label_conflict"  # by dataset.agreement, others contradict its label
     SPLIT_CONFLICT = "split_conflict"  # joins groups that lie in two splits
 
@@ -215,9 +218,13 @@ ROW_HEAD: tuple[pa.Field, ...] = (
 )
 """Stands before the payload of every stage table. The stage fills the last three."""
 
+CONTENT = pa.field("sha256", _text)
+"""Of the clip's bytes: what a row is about, whatever its clip was called when it was made."""
+
 
 def _stage(**payload: pa.DataType) -> pa.Schema:
-    return pa.schema([*ROW_HEAD, *(pa.field(name, kind) for name, kind in payload.items())])
+    fields = (pa.field(name, kind) for name, kind in payload.items())
+    return pa.schema([*ROW_HEAD, CONTENT, *fields])
 
 
 PROBE = _stage(

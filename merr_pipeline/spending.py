@@ -28,6 +28,7 @@ from merr_pipeline.pipeline import Pipeline, State, build_stages
 from merr_pipeline.request import Request
 from merr_pipeline.settings import Role, Settings, load_settings
 from merr_pipeline.stage import NotOk, Work
+from merr_pipeline.takedown.record import read_record, without_taken_down
 
 SAMPLED = 20  # clips whose prompts are made, spread over all
 
@@ -52,7 +53,8 @@ def plan_spending(request: Request) -> list[Spending]:
     settings = load_settings(request.profile, request.overrides)
     columns = read_columns(request.mapping, request.preset, settings.templates)
     hashes = HashMemory(request.out / "cache" / "hashes.json")
-    clips = read_inputs(request.clips, request.manifest, columns, hashes).clips
+    found = read_inputs(request.clips, request.manifest, columns, hashes)
+    clips = without_taken_down(found, read_record(request.out)).clips
     pipeline = Pipeline(build_stages(settings), request.out)
     pipeline.store.refresh()
     pending = [state for clip in clips if (state := pipeline.plan(clip)).pending]

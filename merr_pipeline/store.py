@@ -126,10 +126,7 @@ class Store:
         if unknown:
             raise ValueError(f"stage {stage} has no column {', '.join(sorted(unknown))}")
         table = pa.Table.from_pylist(list(rows), schema=schema)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        content = sink.getvalue().to_pybytes()
-        write_atomically(self._folder / stage / _part_name(content), content)
+        write_part(self._folder / stage, table)
         written: list[Row] = table.to_pylist()
         return written
 
@@ -154,6 +151,14 @@ class Store:
             return True
         others = (other for name, other in self._schemas.items() if name != stage)
         return any(schema.equals(other) for other in others)
+
+
+def write_part(folder: Path, table: pa.Table) -> None:
+    """Write rows as one part of a stage's folder."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    write_atomically(folder / _part_name(content), content)
 
 
 def _open_part(path: Path) -> pq.ParquetFile | None:

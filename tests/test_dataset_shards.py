@@ -125,7 +125,7 @@ def test_the_columns_are_those_of_the_contract():
         "fine_caption text_source evidence cues conflicts "
         "llm_label llm_confidence llm_agrees llm_votes second_label second_agrees "
         "flags quality review near_duplicates fine_selection "
-        "provenance"
+        "provenance imported"
     )
     assert " ".join(RECORDS) == (
         "record_id clip_id granularity task messages label label_source transcript "

@@ -17,6 +17,7 @@ from model_server import Asked, ModelServer, Step, answer, slow, status
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.engine.calls import Caller
 from merr_pipeline.engine.local import LocalEngine, StoppedError
+from merr_pipeline.llm.cache import AnswerCache
 from merr_pipeline.pipeline import BatchReport
 from merr_pipeline.schema import MerrError
 
@@ -82,6 +83,20 @@ def test_each_clip_gets_its_own_answer_and_goes_on_to_the_next_worker(tmp_path):
     assert found["clip007"] == {"probe": "ok", "transcript": 14, "fine": "7 bytes, 14 words"}
     assert all(found[f"clip{n:03}"]["fine"] == f"{n} bytes, {2 * n} words" for n in range(1, 31))
     assert found["mute"]["transcript"] == "no_transcript"
+
+
+def test_the_cache_knows_which_clip_an_answer_is_of(tmp_path):
+    clips = clips_in(tmp_path, 3, "mute")
+    with ModelServer(tell) as server:
+        build(clips, llm(server.url))
+
+    cache = AnswerCache(tmp_path / "out" / "cache" / "answers.sqlite")
+    found = {c.clip_id: cache.keys_of(c.clip_id, c.sha256) for c in read_inputs(clips).clips}
+    cache.close()
+    assert {name: len(keys) for name, keys in found.items()} == {
+        "clip001": 1, "clip002": 1, "clip003": 1, "mute": 0,
+    }  # fmt: skip
+    assert len({keys[0] for keys in found.values() if keys}) == 3
 
 
 def test_calls_of_many_batches_are_in_flight_together_and_never_more_than_allowed(tmp_path):

@@ -14,13 +14,14 @@ import pytest
 from doors import ask, llm, question
 from hypothesis import given
 from hypothesis import strategies as st
+from made_rows import made_clip
 from model_server import ModelServer, answer, slow
 
 from merr_pipeline.llm import cache as cache_module
 from merr_pipeline.llm.cache import AnswerCache, request_key
 from merr_pipeline.llm.messages import Message, Picture, Sound, system, user
 from merr_pipeline.llm.prices import Usage
-from merr_pipeline.schema import MerrError
+from merr_pipeline.schema import Clip, MerrError
 from merr_pipeline.settings import ModelSettings
 
 TESTS = Path(__file__).parent
@@ -167,6 +168,137 @@ def test_another_model_is_asked_anew(tmp_path):
         second = ask(llm(server.url, model="toy2"), tmp_path, question())
 
     assert [o.answers[0].value.label for o in (first, second)] == ["happy", "sad"]
+
+
+# whose an answer is
+
+SMILE, COPY, SAD = made_clip(1), made_clip(2), made_clip(3)
+
+
+def put(cache: AnswerCache, key: str, *clips: Clip | None) -> None:
+    """An answer, asked for these clips one after another."""
+    for clip in clips:
+        if cache.get(key, clip) is None:
+            cache.put(key, "toy", f"secret {key}", Usage(1, 1), clip)
+
+
+def test_the_answers_of_a_clip_are_found_also_those_it_shares_with_another(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    put(cache, "b", SMILE)
+    put(cache, "a", SMILE, COPY, COPY)
+    put(cache, "c", COPY)
+
+    assert cache.keys_of(SMILE.clip_id, SMILE.sha256) == ["a", "b"]
+    assert cache.keys_of(COPY.clip_id, COPY.sha256) == ["a", "c"]
+    assert cache.keys_of(SAD.clip_id, SAD.sha256) == []
+    cache.close()
+
+
+def test_a_clip_is_found_by_its_content_when_renamed_and_by_its_name_when_changed(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    put(cache, "a", SMILE)
+
+    assert cache.keys_of("renamed", SMILE.sha256) == ["a"]
+    assert cache.keys_of(SMILE.clip_id, "other bytes") == ["a"]
+    cache.close()
+
+
+def test_what_is_forgotten_of_a_clip_is_gone_from_the_file_and_others_keep_theirs(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    put(cache, "alone", SMILE)
+    put(cache, "shared", SMILE, COPY)
+    put(cache, "other", SAD)
+
+    assert cache.forget(SMILE.clip_id, SMILE.sha256) == 1
+
+    assert cache.get("alone") is None
+    assert cache.keys_of(SMILE.clip_id, SMILE.sha256) == []
+    assert cache.keys_of(COPY.clip_id, COPY.sha256) == ["shared"]
+    assert cache.get("other") is not None
+    on_disk = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"secret other" in on_disk
+    assert b"secret alone" not in on_disk
+    assert cache.forget(SMILE.clip_id, SMILE.sha256) == 0
+    cache.close()
+
+
+def test_answers_of_which_no_clip_is_known_go_with_the_first_that_is_forgotten(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    put(cache, "nobodys", None)
+    put(cache, "other", SAD)
+
+    assert cache.forget(SMILE.clip_id, SMILE.sha256) == 1
+    assert cache.get("nobodys") is None
+    assert cache.get("other") is not None
+    cache.close()
+
+
+def test_the_door_notes_for_whom_it_asked_and_for_whom_it_found_an_answer(tmp_path):
+    with ModelServer([HAPPY]) as server:
+        first = ask(llm(server.url), tmp_path, question(clip=SMILE), question(clip=COPY))
+
+    assert [answer.from_cache for answer in first.answers] == [False, True]
+    assert len(server.requests) == 1
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    (key_of_smile,) = cache.keys_of(SMILE.clip_id, SMILE.sha256)
+    assert cache.keys_of(COPY.clip_id, COPY.sha256) == [key_of_smile]
+    cache.close()
+
+
+def test_a_file_from_before_clips_were_noted_keeps_its_answers_and_notes_them_from_then_on(
+    tmp_path,
+):
+    path = tmp_path / "answers.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT "
+            "NULL, usage TEXT NOT NULL, created TEXT NOT NULL) WITHOUT ROWID"
+        )
+        old.execute("INSERT INTO answers VALUES ('a', 'toy', 'text', '{}', '2026-01-01')")
+        usage = Usage(1, 2).to_json()
+        old.execute("UPDATE answers SET usage = ?", (usage,))
+    old.close()
+    cache = AnswerCache(path)
+
+    assert cache.keys_of(SMILE.clip_id, SMILE.sha256) == []
+    found = cache.get("a", SMILE)
+    assert found is not None
+    assert (found.text, found.usage) == ("text", Usage(1, 2))
+    assert cache.keys_of(SMILE.clip_id, SMILE.sha256) == ["a"]
+    assert cache.notes == []
+    cache.close()
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    put(cache, "a", SMILE)
+    cache.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute(f"PRAGMA user_version = {cache_module.TABLES_VERSION + 1}")
+    raw.close()
+
+    for _ in range(2):
+        with pytest.raises(MerrError, match=r"newer merr_pipeline .*\n.*another --out"):
+            cache.put("b", "toy", "x", Usage(1, 1), SMILE)
+
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT key FROM answers").fetchall() == [("a",)]
+    raw.close()
+
+
+def test_an_answer_is_never_kept_without_the_clip_it_is_of(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    put(cache, "a", SMILE)
+    assert cache._connection is not None
+    cache._connection.execute("DROP TABLE clips")
+
+    with pytest.raises(MerrError, match="cannot be used: no such table: clips"):
+        cache.put("b", "toy", "x", Usage(1, 1), SMILE)
+
+    assert cache.get("b") is None
+    cache.close()
 
 
 # several processes

@@ -461,8 +461,17 @@ def test_the_json_mode_may_be_set(tmp_path, mode, kind):
         (status(400, "no", error_code="model_not_found"), "llm.text.model"),
         (status(400, "no temperature", error_code="unsupported_value"), "null sends none"),
         (status(429, "quota", error_code="insufficient_quota"), "quota"),
+        (Step(400, b"{\"detail\": \"Server is pinned to 'a'; requested 'b'.\"}"), "llm.text.model"),
+        (Step(422, b'{"detail": "Unexpected fields in the request: {\'top_k\'}"}'), "extra of"),
+        (
+            status(400, "[{'type': 'extra_forbidden', 'msg': 'Extra inputs are not permitted'}]"),
+            "extra",
+        ),
     ],
-    ids=["401", "402", "403", "404", "model_not_found", "unsupported_value", "quota"],
+    ids=[
+        *("401", "402", "403", "404", "model_not_found", "unsupported_value", "quota"),
+        *("pinned", "unexpected field", "extra input"),
+    ],
 )
 def test_what_no_clip_can_overcome_stops_the_run(tmp_path, fault, what_to_do):
     with ModelServer([fault]) as server:

@@ -477,7 +477,7 @@ def test_a_newer_schema_is_refused_and_a_lost_file_is_told(out, tmp_path):
     manifest.write_text(
         manifest.read_text().replace('"schema_version": "1', '"schema_version": "9')
     )
-    with pytest.raises(MerrError, match="record schema 9"):
+    with pytest.raises(MerrError, match="schema version 9"):
         open_finished(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shutil
@@ -329,6 +330,30 @@ def test_an_empty_dataset_and_clips_of_which_little_is_known_have_a_page(out, tm
     assert poor.rows_of("labels")["(undecided)"][0] == "27"
     assert poor.rows_of("coverage")["transcript"][0] == "0"
     assert sum(tag == "article" for tag, _ in poor.elements) == 24
+
+
+def test_annotations_of_others_stand_beside_ours_and_their_texts_are_not_judged(out, tmp_path):
+    record = {
+        "AU_list": ["AU04"],
+        "visual_prior_list": ["Brow Lowerer"],
+        "audio_prior_list": "A low voice.",
+        "peak_index": "3",
+        "peak_AU_list": ["AU04", "AU07"],
+        "pseu_emotion": "worried",
+        "text": "What now?",
+        "smp_reason_caption": "In the video, he grins broadly and worries.",
+    }
+    (tmp_path / "MERR_fine_grained.json").write_text(json.dumps({"made_1": record}), "utf-8")
+    theirs = tmp_path / "theirs"
+    merr("import", "emotion-llama", tmp_path / "MERR_fine_grained.json", "--to", theirs)
+
+    write_report(theirs, tmp_path / "report.html", [out])
+
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert page.rows_of("beside")["worried"][0::2] == ["100.0\xa0%", "0.0\xa0%"]
+    assert "In the video, he grins broadly and worries." in page.text
+    assert page.all("data-evidence") == []
+    assert any(name.startswith("AU04 ") for name in page.rows_of("units"))
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from merr_pipeline.pipeline import Pipeline
-from merr_pipeline.schema import ROW_HEAD, Clip, Reason
+from merr_pipeline.schema import CONTENT, ROW_HEAD, Clip, Reason
 from merr_pipeline.stage import Identity, Resources, Stage, each, fail, skip
 
 
@@ -35,7 +35,9 @@ def is_first_time(clip: Clip) -> bool:
 
 
 def columns(**payload: pa.DataType) -> pa.Schema:
-    return pa.schema([*ROW_HEAD, *(pa.field(name, kind) for name, kind in payload.items())])
+    return pa.schema(
+        [*ROW_HEAD, CONTENT, *(pa.field(name, kind) for name, kind in payload.items())]
+    )
 
 
 class Length(Stage):

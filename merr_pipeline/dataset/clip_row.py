@@ -86,6 +86,7 @@ def clip_row(clip: Clip, rows: Rows, split: str, provenance: Sequence[Row]) -> R
             for entry in provenance
             if entry["stage"] in rows or entry["stage"] not in STAGE_SCHEMAS
         ],
+        "imported": None,
     }
 
 

@@ -78,6 +78,14 @@ PROVENANCE = _struct(
     fingerprint=_text,
 )
 
+IMPORTED = _struct(
+    file=_text,  # name of the file it came from
+    granularity=_text,  # coarse | fine, where that file tells them apart
+    field=_text,  # as that file calls it
+    value=_text,  # as JSON; null where the file has no such field
+)
+"""A field of an imported record that no column above holds exactly."""
+
 _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     # identity
     "clip_id": _text,
@@ -156,7 +164,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "coarse_form": _text,  # template | raw; null without a caption, as is
     "coarse_language": _text,  # en | zh; that of visual_expression too
     "fine_caption": _text,
-    "text_source": _text,  # composer | llm_blind | llm_told
+    "text_source": _text,  # composer | llm_blind | llm_told | imported
     "evidence": pa.list_(EVIDENCE),
     "cues": pa.list_(CUE),
     "conflicts": pa.list_(_text),
@@ -174,6 +182,7 @@ _CLIP_COLUMNS: dict[str, pa.DataType | None] = {  # None is a picture
     "fine_selection": _text,  # chosen, or why not; null where dataset.select takes all
     # provenance
     "provenance": pa.list_(PROVENANCE),
+    "imported": pa.list_(IMPORTED),
 }
 
 _RECORD_COLUMNS: dict[str, pa.DataType | None] = {

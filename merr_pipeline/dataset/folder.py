@@ -68,20 +68,26 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a dataset folder; None where there is none.
 
     Raises:
-        MerrError: it is there and is not one of ours.
+        MerrError: it is there and is not one of ours, or of a newer major version.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
         found = json.loads(path.read_bytes())
-        files = {name: FileFacts(**facts) for name, facts in found["files"].items()}
-        return Manifest(found["config_hash"], files, found["schema_version"])
+        version = str(found["schema_version"])
+        if int(version.split(".")[0]) <= int(SCHEMA_VERSION.split(".")[0]):
+            files = {name: FileFacts(**facts) for name, facts in found["files"].items()}
+            return Manifest(found["config_hash"], files, version)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise MerrError(
             f"{path} is no manifest of a merr dataset ({error}).\n"
             "Move the folder away and build again, or choose another --out."
         ) from error
+    raise MerrError(
+        f"{folder} has records of schema version {version}; this program reads {SCHEMA_VERSION}.\n"
+        "Install a newer merr_pipeline."
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -174,7 +174,8 @@ def is_selected(clip_row: Row) -> bool:
     return clip_row["fine_selection"] in (None, Selection.CHOSEN)
 
 
-def _is_about_a_given_label(clip_row: Row) -> bool:
+def is_about_a_given_label(clip_row: Row) -> bool:
+    """Whether the fine text weighs clues for a label that its writer was told."""
     if clip_row["text_source"] in (BLIND, TOLD):
         return bool(clip_row["text_source"] == TOLD)
     return bool(clip_row["label_source"] == "manifest")
@@ -182,7 +183,7 @@ def _is_about_a_given_label(clip_row: Row) -> bool:
 
 def _record(clip_row: Row, granularity: str, task: str, answer: str, questions: Questions) -> Row:
     record_id = f"{clip_row['clip_id']}:{granularity}:{task}"
-    given = task == "reason" and _is_about_a_given_label(clip_row)
+    given = task == "reason" and is_about_a_given_label(clip_row)
     question = pick(questions.pool(granularity, GIVEN if given else task), record_id, "question")
     labels = questions.listed(granularity, clip_row["label_space"] or "")
     question = question.replace("{labels}", labels)

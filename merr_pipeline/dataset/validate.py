@@ -9,7 +9,7 @@ Nothing is changed, and no check stops another: all problems are returned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,6 +32,7 @@ from merr_pipeline.dataset.problems import REBUILD, REPLACE, Problem
 from merr_pipeline.dataset.row_checks import RowChecks
 from merr_pipeline.dataset.shards import stored_schema
 from merr_pipeline.schema import SCHEMA_VERSION, MerrError
+from merr_pipeline.takedown.record import read_record
 
 
 def validate(
@@ -59,10 +60,28 @@ def validate(
         if _is_table(name) and not found:
             readable.append(name)
     problems += _check_card(dataset, manifest)
+    problems += _check_taken_down(out, readable)
     made_with = dataset / TEMPLATES
     own = templates or (made_with if made_with.is_dir() else None)
     problems += RowChecks(dataset, media_root, own).run(readable)
     return problems
+
+
+def _check_taken_down(out: Path, readable: Sequence[str]) -> Iterator[Problem]:
+    """Nothing of a clip that was taken down is in the dataset, nor in the store beside it."""
+    record = read_record(out)
+    if not record.removed:
+        return
+    tables = [f"{DATASET}/{name}" for name in readable]
+    tables += [
+        path.relative_to(out).as_posix() for path in out.glob("annotations/*/part-*.parquet")
+    ]
+    for name in sorted(tables):
+        if "sha256" in pq.read_schema(out / name).names:
+            column = pq.read_table(out / name, columns=["sha256"], partitioning=None)[0]
+            if any(record.holds(sha256) for sha256 in column.unique().to_pylist() if sha256):
+                what = "holds a clip that was taken down"
+                yield Problem(name.removeprefix(f"{DATASET}/"), None, what, "Take it down again.")
 
 
 def _is_table(name: str) -> bool:

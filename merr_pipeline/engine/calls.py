@@ -17,6 +17,8 @@ from merr_pipeline.stage import Work
 if TYPE_CHECKING:  # to import it takes a second, which only builds that ask models shall pay
     from merr_pipeline.llm.client import Door
 
+LAST_ANSWERS_S = 30.0  # that a run which cannot go on waits for answers on their way
+
 
 class Caller:
     """Asks models for the rows of stages; from as many threads as wait for them.
@@ -56,9 +58,19 @@ class Caller:
         return rows
 
     def stop(self) -> None:
-        """End all calls now. Answers that have come are in the cache."""
+        """End all calls now. Answers that have come are in the cache.
+
+        Where a model cannot be used, nothing more is sent; what is on its way is paid for and may
+        still come.
+        """
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._cancel)
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self.door.is_unusable:
+            self._loop.call_later(LAST_ANSWERS_S, self._cancel)
+        else:
+            self._cancel()
 
     def _cancel(self) -> None:
         for task in asyncio.all_tasks(self._loop):

@@ -24,6 +24,7 @@ from merr_pipeline.pipeline import Pipeline, build_stages
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, MerrError, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.stage import is_ok
+from merr_pipeline.takedown.record import read_record, without_taken_down
 
 RULES = ("emotion_aus", "paper", "all_aus")
 """The settings of ``moment.rule``; the first is ours."""
@@ -63,7 +64,8 @@ def read_story(out: Path, clip_id: str) -> Story:
     request, settings = last_run(out)
     columns = read_columns(request.mapping, request.preset, settings.templates)
     hashes = HashMemory(out / "cache" / "hashes.json")
-    inputs = read_inputs(request.clips, request.manifest, columns, hashes)
+    found = read_inputs(request.clips, request.manifest, columns, hashes)
+    inputs = without_taken_down(found, read_record(request.out))
     clip = _find(clip_id, inputs.clips)
     pipeline = Pipeline(build_stages(settings), out)
     pipeline.store.refresh()

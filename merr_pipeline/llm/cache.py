@@ -3,10 +3,12 @@
 ::
 
     answers(key TEXT PRIMARY KEY, model TEXT, answer TEXT, usage TEXT, created TEXT)
+    clips(key TEXT, clip_id TEXT, sha256 TEXT)
 
 ``key`` is the hash of everything that shapes the answer (`request_key`), ``answer`` the text as the
 model wrote it, ``usage`` the tokens it took (JSON), ``created`` the time in UTC. What is invalid,
-refused, empty or cut never comes in here.
+refused, empty or cut never comes in here. ``clips`` says which clips an answer was given to, by
+name and by content: one answer may serve several, and whatever was said of a clip can be found.
 
 Several processes may use the file at a time, and each may be killed at any time: SQLite's
 write-ahead log keeps what was committed. Two that ask the same at the same time both pay, once. A
@@ -19,8 +21,8 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -30,17 +32,27 @@ from typing import Any, TypeVar
 from merr_pipeline.llm.answers import Schema
 from merr_pipeline.llm.messages import Message, as_hashed
 from merr_pipeline.llm.prices import Usage
-from merr_pipeline.schema import MerrError
+from merr_pipeline.schema import Clip, MerrError
 from merr_pipeline.settings import ModelSettings
 from merr_pipeline.stage import digest
 
 KEY_VERSION = 1  # raise it when the same request would be sent in other words
 
+TABLES_VERSION = 1  # the file's ``user_version``; 0 had no ``clips``, and gets it when opened
+
 WAIT_S = 60.0  # for another process that writes
 
-_TABLE = """CREATE TABLE IF NOT EXISTS answers (
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL, usage TEXT NOT NULL,
-    created TEXT NOT NULL) WITHOUT ROWID"""
+    created TEXT NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS clips (
+    key TEXT NOT NULL, clip_id TEXT NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (key, clip_id, sha256)) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS clips_by_id ON clips (clip_id)",
+    "CREATE INDEX IF NOT EXISTS clips_by_sha256 ON clips (sha256)",
+    f"PRAGMA user_version = {TABLES_VERSION}",
+)
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -98,21 +110,49 @@ class AnswerCache:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
-    def get(self, key: str) -> Stored | None:
-        """The answer to this request, if there is one."""
-        rows = self._run("SELECT answer, usage FROM answers WHERE key = ?", (key,))
+    def get(self, key: str, clip: Clip | None = None) -> Stored | None:
+        """The answer to this request, if there is one; it is the clip's from now on."""
+        found = self._run("SELECT answer, usage FROM answers WHERE key = ?", (key,))
         try:
-            return Stored(rows[0][0], Usage.from_json(rows[0][1])) if rows else None
+            stored = Stored(found[0][0], Usage.from_json(found[0][1])) if found else None
         except (ValueError, TypeError):  # damaged where SQLite does not look
             return None
+        if stored is not None and clip is not None and not self._run(_IS_OF, _link(key, clip)):
+            self._run(_LINK, _link(key, clip))  # to read waits for nobody, to write may
+        return stored
 
-    def put(self, key: str, model: str, text: str, usage: Usage) -> None:
-        """Keep a valid answer; it is safe from a kill when this returns."""
+    def put(self, key: str, model: str, text: str, usage: Usage, clip: Clip | None = None) -> None:
+        """Keep a valid answer; it is safe from a kill when this returns, and known as the clip's.
+
+        Without a clip, nobody can tell whose it is.
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._run(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-            (key, model, text, usage.to_json(), now),
+        row = (key, model, text, usage.to_json(), now)
+        links = [] if clip is None else [(_LINK, _link(key, clip))]
+        self._all(("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row), *links)
+
+    def keys_of(self, clip_id: str, sha256: str) -> list[str]:
+        """The keys of all answers to a clip: under this name, or to this content."""
+        return [key for (key,) in self._run(f"{_KEYS_OF} ORDER BY key", (clip_id, sha256))]
+
+    def forget(self, clip_id: str, sha256: str) -> int:
+        """Delete the answers to a clip, under this name or to this content; how many.
+
+        One that other clips have too stays, as theirs. Those of which no clip is known (from before
+        the file noted them) may be this clip's, so they go with it. Nothing of what was deleted is
+        left in the file, if no other process uses it meanwhile.
+        """
+        before = self._count()
+        self._run("PRAGMA secure_delete = ON", ())
+        self._all(
+            ("DELETE FROM clips WHERE clip_id = ? OR sha256 = ?", (clip_id, sha256)),
+            ("DELETE FROM answers WHERE key NOT IN (SELECT key FROM clips)", ()),
         )
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        return before - self._count()
+
+    def _count(self) -> int:
+        return int(self._run("SELECT count(*) FROM answers", ())[0][0])
 
     def mean_usage(self, model: str, newest: int = 1000) -> Usage | None:
         """What an answer of this model took on average, of those written last; None if none was."""
@@ -130,6 +170,16 @@ class AnswerCache:
 
     def _run(self, statement: str, values: Sequence[Any]) -> list[Any]:
         return self._mending(lambda: self._open().execute(statement, values).fetchall())
+
+    def _all(self, *statements: tuple[str, Sequence[Any]]) -> None:
+        """All of them or none, whenever a kill comes."""
+
+        def run() -> None:
+            with _transaction(self._open()) as connection:
+                for statement, values in statements:
+                    connection.execute(statement, values)
+
+        self._mending(run)
 
     def _mending(self, action: Callable[[], T]) -> T:
         """Do something with the file; begin a new one where it turns out to be damaged."""
@@ -164,7 +214,14 @@ class AnswerCache:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing
-                connection.execute(_TABLE)
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version > TABLES_VERSION:
+                    self.close()
+                    raise self._too_new(version)
+                if version < TABLES_VERSION:
+                    with _transaction(connection):
+                        for statement in _TABLES:
+                            connection.execute(statement)
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > give_up:
@@ -190,6 +247,13 @@ class AnswerCache:
             "are asked for, and paid for, again"
         )
 
+    def _too_new(self, version: int) -> MerrError:
+        return MerrError(
+            f"the answer cache {self._path} was written by a newer merr_pipeline (its tables have "
+            f"version {version}, this one knows {TABLES_VERSION}).\n"
+            "Update merr_pipeline, or give another --out."
+        )
+
     def _told(self, error: sqlite3.OperationalError) -> Exception:
         """A full disk as the house knows it; anything else as an error of the user's."""
         if _code(error) == sqlite3.SQLITE_FULL:
@@ -198,6 +262,28 @@ class AnswerCache:
             f"the answer cache {self._path} cannot be used: {error}.\n"
             "It must lie on a local disk, where files can be locked and written."
         )
+
+
+_LINK = "INSERT OR IGNORE INTO clips VALUES (?, ?, ?)"
+_IS_OF = "SELECT 1 FROM clips WHERE key = ? AND clip_id = ? AND sha256 = ?"
+_KEYS_OF = "SELECT DISTINCT key FROM clips WHERE clip_id = ? OR sha256 = ?"
+
+
+def _link(key: str, clip: Clip) -> tuple[str, str, str]:
+    return key, clip.clip_id, clip.sha256
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """What is done inside the block is done as one, or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite ends some by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _code(error: sqlite3.Error) -> int:

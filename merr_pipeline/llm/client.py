@@ -100,6 +100,11 @@ class Door:
         """What a user must be told of: a cache that was set aside, say."""
         return self._cache.notes
 
+    @property
+    def is_unusable(self) -> bool:
+        """Whether the run cannot go on: nothing more is sent; what is on its way may still come."""
+        return self._unusable is not None
+
     async def __aenter__(self) -> Door:
         return self
 
@@ -132,12 +137,13 @@ class Door:
         key = request_key(asked.settings, question.messages, schema, question.sample)
         lock = self._alone.setdefault(key, asyncio.Lock())
         async with lock, AsyncExitStack() as held:
-            stored = await self._on_disk(self._cache.get, key)
+            stored = await self._on_disk(self._cache.get, key, question.clip)
             if stored is not None:
                 self.ledger.count_hit(question.stage, asked.model)
             answer = await self._converse(asked, question, schema, stored, held)
             if not answer.from_cache:
-                await self._on_disk(self._cache.put, key, asked.model, answer.text, answer.usage)
+                kept = (asked.model, answer.text, answer.usage, question.clip)
+                await self._on_disk(self._cache.put, key, *kept)
             return answer
 
     async def _converse(

@@ -76,6 +76,18 @@ _UNUSABLE_CODES = {
     "model_not_found": 404,
     "insufficient_quota": 429,
 }
+_UNUSABLE_WORDS = {  # of servers that have no code for it
+    400: re.compile(
+        r"(unexpected|unknown|unrecognized|unsupported) (request )?(field|parameter|argument)|"
+        r"extra (inputs|fields) (are )?not permitted",
+        re.IGNORECASE,
+    ),
+    404: re.compile(
+        r"server is pinned to|invalid model name|"
+        r"model \S{1,80} (is |was )?(not found|does not exist)",
+        re.IGNORECASE,
+    ),
+}
 _TOO_LARGE = re.compile(
     r"context.?(length|window|size)|maximum.{0,20}(length|tokens)|too (large|long|many tokens)|"
     r"exceeds? the (available|maximum|limit)",
@@ -124,6 +136,8 @@ def _of_status(
     unusable = _UNUSABLE_CODES.get(error.code or "")
     if unusable is None and status in {401, 402, 403, 404}:
         unusable = status
+    if unusable is None and status in {400, 422}:
+        unusable = next((n for n, said in _UNUSABLE_WORDS.items() if said.search(words)), None)
     if unusable is not None:
         what_to_do = WHAT_TO_DO[unusable].format(role=role)
         return ModelUnusable(

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from merr_pipeline.llm.messages import Message
 from merr_pipeline.llm.prices import Usage
+from merr_pipeline.schema import Clip
 from merr_pipeline.settings import Role
 from merr_pipeline.stage import NotOk
 
@@ -22,7 +23,8 @@ class Question(Generic[M]):
 
     ``check`` looks at an answer of the right shape and gives back what is wrong with it, if
     anything: the model is told its detail and may mend the answer once; if it is still wrong, it
-    is raised. ``sample`` tells several answers to one question apart.
+    is raised. ``sample`` tells several answers to one question apart. ``clip`` is whom it is about;
+    it shapes no answer, but the cache notes whose an answer is.
     """
 
     role: Role
@@ -31,6 +33,7 @@ class Question(Generic[M]):
     answer: type[M]
     check: Callable[[M], NotOk | None] | None = None
     sample: int = 0
+    clip: Clip | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -65,7 +66,7 @@ class CallStage(Stage):
         """
         try:
             questions = await asyncio.to_thread(self.questions, work)  # it may decode for a while
-            asked = [door.ask(question) for question in questions]
+            asked = [door.ask(replace(question, clip=work.clip)) for question in questions]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merr_pipeline.dataset.coarse import check_caption
+from merr_pipeline.dataset.row_checks import IMPORTED
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.emotion.rules import Rules, load_rules
 from merr_pipeline.fuse.judge import label_of_text
@@ -56,20 +57,22 @@ class Linker:
         self._lexicon: Lexicon = load_lexicon(table, templates)
 
     def fine(self, row: Row) -> LinkedText | None:
-        """The fine caption; None without one."""
+        """The fine caption; None without one. Imported texts rest on evidence that nobody has."""
         text, evidence = row["fine_caption"], row["evidence"] or []
         if text is None:
             return None
+        if row["text_source"] == IMPORTED:
+            return LinkedText((Piece(text),), is_checked=False)
         label = label_of_text(row)
         claims = check_text(text, evidence, label, self._lexicon, self._rules).claims
         return link(text, claims, evidence)
 
     def coarse(self, row: Row) -> LinkedText | None:
-        """The coarse caption; one in Chinese is made of its evidence alone, and not cut."""
+        """The coarse caption; no checker reads Chinese, which is made of its evidence alone."""
         text, evidence = row["coarse_caption"], row["evidence"] or []
         if text is None:
             return None
-        if row["coarse_language"] == "zh":
+        if row["coarse_language"] == "zh" or row["text_source"] == IMPORTED:
             return LinkedText((Piece(text),), is_checked=False)
         claims = check_caption(text, evidence, self._rules, self._lexicon).claims
         return link(text, claims, evidence)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from merr_pipeline.dataset.folder import DATASET, TEMPLATES, Manifest, read_manifest
 from merr_pipeline.dataset.shards import ROW_GROUP_SIZE
-from merr_pipeline.schema import SCHEMA_VERSION, MerrError, Row
+from merr_pipeline.schema import MerrError, Row
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,11 @@ def open_finished(out: Path) -> Finished:
     """The dataset of an output folder; it is named after the folder.
 
     Raises:
-        MerrError: there is none, or it has a record schema that this program does not read.
+        MerrError: there is none, or it is of a newer major version.
     """
     manifest = read_manifest(out / DATASET)
     if manifest is None:
         raise MerrError(f"{out} holds no finished dataset; give the --out of a build that is done.")
-    if manifest.schema_version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
-        raise MerrError(
-            f"{out} has record schema {manifest.schema_version}; this program reads "
-            f"{SCHEMA_VERSION}.\nBuild again, or use the version that wrote it."
-        )
     return Finished(out, out.absolute().name, manifest)
 
 

@@ -1,0 +1,1 @@
+"""From a finished dataset to what trainers eat: one module per format."""

@@ -1,0 +1,1 @@
+"""From annotations that others have made to a dataset in our columns."""
