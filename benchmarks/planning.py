@@ -52,13 +52,14 @@ class Ran:
     peak_mb: float
 
 
-def rows_of_one(clip: Path) -> dict[str, Row]:
-    """What every stage finds in a clip, by the real stages."""
+def rows_of_one(clip: Path, **facts: str) -> dict[str, Row]:
+    """What every stage finds in a clip, by the real stages; ``facts`` are of a manifest."""
     with tempfile.TemporaryDirectory() as folder:
-        inputs, out = Path(folder, "clips"), Path(folder, "out")
+        inputs, out, manifest = (Path(folder, name) for name in ("clips", "out", "clips.jsonl"))
         inputs.mkdir()
         write_copy(clip, inputs / clip.name, 0)
-        with open_build(Request(inputs, out)) as build:
+        manifest.write_text(json.dumps({"path": clip.name, **facts}) + "\n", "utf-8")
+        with open_build(Request(inputs, out, manifest)) as build:
             pipeline = build.pipeline
             pipeline.run(build.pending)
             pipeline.close()
@@ -108,9 +109,12 @@ def _let_all_find(pipeline: Pipeline, rows: Mapping[str, Row]) -> None:
 
 def run_command(name: str, request: Request) -> Ran:
     """Run ``merr`` in a process of its own."""
+    given: list[str | Path] = [request.clips, "--out", request.out]
+    given += ["--manifest", request.manifest] if request.manifest else []
+    given += [word for setting in request.overrides for word in ("--set", setting)]
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "measuring.merr", name, request.clips, "--out", request.out],
+        [sys.executable, "-m", "measuring.merr", name, *given],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         text=True,

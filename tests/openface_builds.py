@@ -34,7 +34,7 @@ def write_corpus(folder: Path, clips: Sequence[Mapping[str, str]]) -> Path:
             for i, at in enumerate(rising)
         ]
         (folder / "csv" / f"{name}.csv").write_text(made_csv(rows))
-    columns = ["clip_id", "path", "label", "transcript", "language"]
+    columns = ["clip_id", "path", "label", "transcript", "language", "split"]
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
         writer.writeheader()

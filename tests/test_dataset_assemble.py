@@ -348,15 +348,31 @@ class TestNotMadeTwice:
         assert report.shards_written == 1
         assert made.bytes() == before
 
-    def test_rows_are_read_shard_by_shard_and_pictures_only_then(self, tmp_path):
+    def test_pictures_are_read_once_some_clips_at_a_time_whatever_the_shards(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("merr_pipeline.dataset.assemble.FULL_LOOK_SIZE", 16)
         made = Made(tmp_path / "out", 60, "dataset.clips_per_shard=10")
         made.assemble()
 
         (first, columns), *others = made.store.calls
         assert first == 60
         assert not {"peak_frame", "face_crop"} & set(columns["moment"])
-        assert sum(count for count, _ in others) == 60
-        assert max(count for count, _ in others) < 20
+        assert [count for count, _ in others] == [16, 16, 16, 12]
+        assert {"peak_frame", "face_crop"} < set(others[0][1]["moment"])
+        assert not (made.out / "dataset" / "aside").exists()
+
+    def test_the_bytes_do_not_depend_on_how_many_clips_are_read_at_a_time(
+        self, tmp_path, monkeypatch
+    ):
+        made = Made(tmp_path / "out", 60, "dataset.clips_per_shard=10")
+        made.assemble()
+        monkeypatch.setattr("merr_pipeline.dataset.assemble.FULL_LOOK_SIZE", 7)
+        again = Made(tmp_path / "again", 60, "dataset.clips_per_shard=10")
+        again.clips.reverse()
+        again.assemble()
+
+        assert again.bytes() == made.bytes()
 
 
 class TestSplitsOfAnEarlierBuild:

@@ -1,8 +1,10 @@
 """From the rows of all stages to a finished dataset on disk.
 
 Two looks at the rows: the first (`plan`) reads a few small columns of every clip, and decides who
-is in, and in which split; the second reads, shard by shard, what the records are made of, pictures
-included, and only for shards that changed. Every clip ends once, in ``clips`` or in ``rejected``.
+is in, and in which split; the second reads what the records are made of, pictures included, and
+only of shards that changed. It goes through the clips in the order in which they came, as they
+lie in the store, and sets each aside for its shard (`aside`). Every clip ends once, in ``clips``
+or in ``rejected``.
 
 A shard is made again when its key changes. The key holds all that the shard is made from: the facts
 and row hashes of its clips, the configuration, this room's own code, the versions of the writers.
@@ -13,13 +15,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from merr_pipeline.dataset.aside import Aside, Finished
 from merr_pipeline.dataset.card import card
 from merr_pipeline.dataset.clip_row import FULL_LOOK, clip_row, provenance_of
 from merr_pipeline.dataset.columns import REJECTED
@@ -34,7 +37,7 @@ from merr_pipeline.dataset.folder import (
     recover,
 )
 from merr_pipeline.dataset.plan import Plan, RowsOf, make_plan
-from merr_pipeline.dataset.shards import file_name, in_shards
+from merr_pipeline.dataset.shards import batched, file_name, in_shards
 from merr_pipeline.dataset.texts import Texts
 from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Clip, MerrError, Refusal, Row
 from merr_pipeline.settings import Settings
@@ -42,6 +45,7 @@ from merr_pipeline.stage import Identity, digest
 from merr_pipeline.templates import load_all
 
 RECORD_SUBSETS = ("clips", "coarse", "fine")
+FULL_LOOK_SIZE = 500  # clips of which all is in memory at once
 REJECTED_SPLIT = "all"
 
 
@@ -75,7 +79,7 @@ def assemble(
     Args:
         out: the build's folder; the caller sees to it that no other build works there.
         clips: every clip of the build, in any order; ids are unique.
-        rows_of: gives their rows; asked for all clips of a shard at once.
+        rows_of: gives their rows; asked for neighbouring clips at once.
         refused: inputs that never became clips.
         settings: the whole tree.
         identities: of every stage that ran, for provenance and the config hash.
@@ -99,9 +103,13 @@ def assemble(
     texts = Texts.load(settings)
     provenance = provenance_of(identities, texts.identity(), *decisions.identities())
     draft = Draft(out, earlier, config_hash(settings, provenance))
-    for shard in _record_shards(plan, settings, draft.config_hash):
-        if not draft.keep(shard):
-            draft.write(shard, _record_rows(shard, plan, rows_of, provenance, texts, decisions))
+    shards = _record_shards(plan, settings, draft.config_hash)
+    changed_shards = [shard for shard in shards if not draft.keep(shard)]
+    with Aside(draft.folder / "aside", RECORD_SUBSETS, draft.config_hash) as aside:
+        for some in _record_rows(changed_shards, plan, rows_of, provenance, texts, decisions):
+            aside.add(some)
+        for shard in changed_shards:
+            draft.write_tables(shard, partial(aside.table, clip_ids=shard.clip_ids))
     for shard, refusals in _rejected_shards(plan, settings, draft.config_hash):
         if not draft.keep(shard):
             draft.write(shard, _rejected_rows(refusals))
@@ -145,20 +153,26 @@ def _record_shards(plan: Plan, settings: Settings, configuration: str) -> Iterat
 
 
 def _record_rows(
-    shard: Shard,
+    shards: Sequence[Shard],
     plan: Plan,
     rows_of: RowsOf,
     provenance: Sequence[Row],
     texts: Texts,
     decisions: Decisions,
-) -> Iterator[dict[str, list[Row]]]:
-    clips = [plan.accepted[clip_id].clip for clip_id in shard.clip_ids]
-    if not clips:
-        return
-    for clip, rows in zip(clips, rows_of(clips, FULL_LOOK), strict=True):
-        row = decisions.add_to(clip_row(clip, rows, shard.split, provenance), plan)
-        row = texts.add_to(row, rows)
-        yield {"clips": [row], **texts.records(row)}
+) -> Iterator[list[Finished]]:
+    """What these shards are made of, in the order of the plan, some clips at a time."""
+    shard_of = {
+        clip_id: number for number, shard in enumerate(shards) for clip_id in shard.clip_ids
+    }
+    clips = (entry.clip for entry in plan.accepted.values() if entry.clip.clip_id in shard_of)
+    for batch in batched(clips, FULL_LOOK_SIZE):
+        some: list[Finished] = []
+        for clip, rows in zip(batch, rows_of(batch, FULL_LOOK), strict=True):
+            number = shard_of[clip.clip_id]
+            row = clip_row(clip, rows, shards[number].split, provenance)
+            row = texts.add_to(decisions.add_to(row, plan), rows)
+            some.append((number, clip.clip_id, {"clips": [row], **texts.records(row)}))
+        yield some
 
 
 def _rejected_shards(

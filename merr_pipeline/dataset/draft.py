@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pyarrow as pa
 
 from merr_pipeline.dataset.folder import (
     DATASET,
@@ -72,6 +74,14 @@ class Draft:
         self._write_files(shard.names, shard, rows)
         self.written += 1
 
+    def write_tables(self, shard: Shard, table: Callable[[str], pa.Table]) -> None:
+        """The same from whole tables; ``table`` gives that of a subset."""
+        for subset, name in shard.names.items():
+            with SubsetWriter(self.folder / name, subset, self.config_hash) as writer:
+                writer.add_table(table(subset))
+            self._note(name, writer.rows, shard)
+        self.written += 1
+
     def drop_empty(self) -> None:
         """A subset of a split without a single row has no files: nothing can load those."""
         rows = self.rows()
@@ -133,5 +143,7 @@ class Draft:
                 for subset, writer in writers.items():
                     writer.add(of_clip[subset])
         for subset, name in names.items():
-            sha256 = sha256_of(self.folder / name)
-            self.files[name] = FileFacts(sha256, writers[subset].rows, shard.key)
+            self._note(name, writers[subset].rows, shard)
+
+    def _note(self, name: str, rows: int, shard: Shard) -> None:
+        self.files[name] = FileFacts(sha256_of(self.folder / name), rows, shard.key)
