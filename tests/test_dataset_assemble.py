@@ -375,6 +375,76 @@ class TestNotMadeTwice:
         assert again.bytes() == made.bytes()
 
 
+ADDED = (900, 901, 902, 904)
+SHARDS_OF_ADDED = {1, 4, 5}  # of eight, by the first bits of the sha256 of their ids
+COPIED = 3  # lies in shard 5
+SHARDS_OF_COPIES = {1, 5}
+
+
+class TestAddedClips:
+    """70 clips in eight shards, and what it costs to add some."""
+
+    @pytest.fixture
+    def made(self, tmp_path) -> Made:
+        made = Made(tmp_path / "out", 0, "dataset.clips_per_shard=10")
+        self.add(made, *range(70))
+        report = made.assemble()
+        assert (report.shards_written, report.shards_kept) == (8, 0)
+        return made
+
+    def add(self, made: Made, *numbers: int, **changes) -> None:
+        for number in numbers:
+            made.clips.append(made_clip(number, split="train"))
+            made.store.add(made.clips[-1], **changes)
+
+    def written(self, made: Made, before: dict[str, int]) -> set[int]:
+        """Shards of which a file is another than before."""
+        return {
+            int(name.split("-")[1])
+            for name, inode in made.inodes().items()
+            if name.endswith(".parquet") and before.get(name) != inode
+        }
+
+    def test_only_the_shards_in_which_they_fall_are_written(self, made):
+        before, bytes_before = made.inodes(), made.bytes()
+        self.add(made, *ADDED)
+        report = made.assemble()
+
+        fallen = {
+            int(hashlib.sha256(f"clip_{n:04}".encode()).hexdigest()[0], 16) // 2 for n in ADDED
+        }
+        assert self.written(made, before) == fallen == SHARDS_OF_ADDED
+        assert (report.shards_written, report.shards_kept) == (3, 5)
+        kept = {name for name in bytes_before if before[name] == made.inodes().get(name)}
+        assert len([name for name in kept if name.endswith(".parquet")]) == 3 * 5
+
+    def test_they_cost_the_same_bytes_as_if_they_had_always_been_there(self, made, tmp_path):
+        self.add(made, *ADDED)
+        made.assemble()
+        anew = Made(tmp_path / "anew", 0, "dataset.clips_per_shard=10")
+        self.add(anew, *range(70), *ADDED)
+        anew.assemble()
+
+        assert made.bytes() == anew.bytes()
+
+    def test_a_copy_also_writes_the_shard_of_its_original_which_names_it(self, made):
+        hashes = [int(hashlib.sha256(bytes([i])).hexdigest()[:15], 16) for i in range(8)]
+        made.store.add(made.clips[COPIED], probe={"picture_hashes": hashes})
+        made.assemble()
+        before = made.inodes()
+        self.add(made, ADDED[0], probe={"picture_hashes": hashes})
+        report = made.assemble()
+
+        assert self.written(made, before) == SHARDS_OF_COPIES
+        assert (report.shards_written, report.shards_kept) == (2, 6)
+
+    def test_one_too_many_doubles_the_shards_and_writes_all(self, made):
+        self.add(made, *range(100, 111))
+        report = made.assemble()
+
+        assert (report.shards_written, report.shards_kept) == (16, 0)
+
+
 class TestSplitsOfAnEarlierBuild:
     def test_stay_even_when_the_seed_changes(self, made):
         made.assemble()
