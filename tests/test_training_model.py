@@ -22,10 +22,13 @@ from made_emotion_llama import (
     made_model,
     made_processor,
     made_prompt,
+    text_config,
 )
 from torch.nn import functional
 from transformers import (
     AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
     Blip2VisionConfig,
@@ -40,6 +43,7 @@ from merr_pipeline.training.encoders import encode_pictures, over_time
 from merr_pipeline.training.layout import PUBLISHED
 from merr_pipeline.training.loss import IGNORED, supervised_loss
 from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
+from merr_pipeline.training.parts import from_parts
 from merr_pipeline.training.processing import EmotionLlamaProcessor
 
 pytestmark = [
@@ -250,6 +254,10 @@ class TestFeatures:
         assert not [one for one in seeing.model.encoders.modules() if one.training]
         seeing.eval()
 
+    def test_a_wrong_number_of_frames_is_said(self, seeing):
+        with pytest.raises(ValueError, match="3 frames; the encoder reads 8"):
+            seeing.model.encode("temporal", torch.zeros(3, 3, 32, 32))
+
     def test_an_encoder_that_is_not_there_is_named(self, model):
         with pytest.raises(ValueError, match="no audio encoder: give audio_features"):
             model.model.encode("audio", torch.zeros(4000))
@@ -397,6 +405,64 @@ class TestSaving:
         assert config.image_config is None
         assert (config.image_width, config.audio_width) == (1408, 1024)
         assert config.layout == PUBLISHED.as_dict()
+
+
+class TestParts:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folders(cls, tmp_path_factory, processor):
+        """A language model and two encoders as somebody published them."""
+        folder = tmp_path_factory.mktemp("parts")
+        torch.manual_seed(1)
+        configs = encoder_configs()
+        made = {
+            "text": AutoModelForCausalLM.from_config(
+                text_config("qwen3-tied", processor.tokenizer)
+            ),
+            "image": Blip2VisionModel(configs["image_config"]),
+            "face": AutoModel.from_config(configs["face_config"]),
+        }
+        for name, part in made.items():
+            part.save_pretrained(folder / name)
+        return folder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def whole(cls, folders, processor):
+        encoders = {name: folders / name for name in ("image", "face")}
+        widths = {"temporal": WIDTH, "audio": WIDTH}
+        return from_parts(folders / "text", processor, encoders, widths)
+
+    def test_without_a_clip_it_speaks_as_its_language_model(self, whole, folders, processor):
+        text = AutoModelForCausalLM.from_pretrained(folders / "text").eval()
+        ids = torch.tensor([processor.prompt_ids(ASKED, {})])
+
+        with torch.no_grad():
+            torch.testing.assert_close(whole(input_ids=ids).logits, text(input_ids=ids).logits)
+        assert whole.config.text_config.vocab_size == text.config.vocab_size
+        assert not [name for name, one in whole.named_parameters() if one.is_meta]
+
+    def test_all_patches_of_a_face_are_seen_also_after_it_was_saved(self, whole, tmp_path):
+        crops = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        changed = crops.clone()
+        changed[:, :, -1, -1] += 9  # in the last patch
+        whole.save_pretrained(tmp_path)
+        again = EmotionLlamaForConditionalGeneration.from_pretrained(tmp_path).eval()
+        vector = whole.model.encode("face", crops)
+
+        torch.testing.assert_close(again.model.encode("face", crops), vector)
+        assert not torch.allclose(whole.model.encode("face", changed), vector, atol=1e-4)
+        assert again.lm_head.weight is again.model.language_model.embed_tokens.weight
+
+    def test_projectors_stay_fp32_beside_a_bf16_model(self, folders, processor):
+        widths = dict.fromkeys(("image", "face", "temporal", "audio"), WIDTH)
+        model = from_parts(folders / "text", processor, widths=widths, dtype=torch.bfloat16)
+        model.train()
+        model(**batch_of(processor)).loss.backward()
+
+        assert model.lm_head.weight.dtype == torch.bfloat16
+        assert {one.dtype for one in model.model.projector.parameters()} == {torch.float32}
+        assert model.model.projector.audio.weight.grad.abs().sum() > 0
 
 
 class TestGenerate:

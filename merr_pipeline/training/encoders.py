@@ -48,7 +48,11 @@ def encode_face(encoder: nn.Module, crops: Tensor, vectors: int) -> Tensor:
 
 
 def encode_temporal(encoder: nn.Module, frames: Tensor, vectors: int) -> Tensor:
-    """``[frames, 3, height, width]`` -> ``[vectors, width]``."""
+    """``[frames, 3, height, width]``, as many as the encoder reads -> ``[vectors, width]``."""
+    if len(frames) != encoder.config.num_frames:
+        raise ValueError(
+            f"temporal: {len(frames)} frames; the encoder reads {encoder.config.num_frames}"
+        )
     states: Tensor = encoder(_as(encoder, frames)[None]).last_hidden_state[0]
     steps = encoder.config.num_frames // encoder.config.tubelet_size
     return over_time(states.reshape(steps, -1, states.shape[-1]).mean(1), vectors)
