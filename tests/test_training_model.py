@@ -22,6 +22,7 @@ from made_emotion_llama import (
     made_model,
     made_processor,
     made_prompt,
+    made_tokenizer,
     text_config,
 )
 from torch.nn import functional
@@ -44,7 +45,7 @@ from merr_pipeline.training.layout import PUBLISHED
 from merr_pipeline.training.loss import IGNORED, supervised_loss
 from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
 from merr_pipeline.training.parts import from_parts
-from merr_pipeline.training.processing import EmotionLlamaProcessor
+from merr_pipeline.training.processing import TOKENS, EmotionLlamaProcessor
 
 pytestmark = [
     pytest.mark.extras,
@@ -458,7 +459,9 @@ class TestParts:
         widths = dict.fromkeys(("image", "face", "temporal", "audio"), WIDTH)
         model = from_parts(folders / "text", processor, widths=widths, dtype=torch.bfloat16)
         model.train()
-        model(**batch_of(processor)).loss.backward()
+        batch = batch_of(processor)
+        batch["audio_features"] = batch["audio_features"].bfloat16()  # as a cache may have them
+        model(**batch).loss.backward()
 
         assert model.lm_head.weight.dtype == torch.bfloat16
         assert {one.dtype for one in model.model.projector.parameters()} == {torch.float32}
@@ -493,6 +496,18 @@ class TestGenerate:
             alone = collate([made_prompt(processor, clip)])
             one = model.generate(**alone, **how)[:, alone["input_ids"].shape[1] :]
             assert torch.equal(one[0], answer)
+
+    def test_it_never_says_a_placeholder_that_is_in_its_vocabulary(self):
+        tokens = {**TOKENS, "audio": "<|start|>"}  # as a reserved token of a vocabulary
+        processor = EmotionLlamaProcessor(made_tokenizer(), layout=SMALL.as_dict(), tokens=tokens)
+        model, token = made_model(processor), processor.placeholder_ids["audio"]
+        best = 100 * functional.one_hot(torch.tensor(token), model.lm_head.out_features)
+        model.lm_head.register_forward_hook(lambda _, given, logits: logits + best)
+        batch = prompts(processor, [0])
+        written = model.generate(**batch, max_new_tokens=4, do_sample=False, eos_token_id=None)
+
+        assert token < model.lm_head.out_features
+        assert token not in written[0, batch["input_ids"].shape[1] :]
 
     def test_beams_keep_their_features(self, model, processor):
         how = {"max_new_tokens": 5, "do_sample": False, "num_beams": 3}
