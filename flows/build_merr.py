@@ -27,10 +27,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from flows.run_page import LOOK_EVERY_S, RunCancelledError, RunPage, show_table
+from flows.run_page import LOOK_EVERY_S, RunCancelledError, RunPage, show_report, show_table
 from merr_pipeline.build import Build, open_build
 from merr_pipeline.engine.local import StoppedError
 from merr_pipeline.pipeline import BatchReport
+from merr_pipeline.report.write import summary_of
 from merr_pipeline.request import Request
 from merr_pipeline.running import print_plan, print_summary
 from merr_pipeline.schema import MerrError, Status
@@ -102,6 +103,7 @@ def build_merr(request: BuildRequest) -> Summary | State[Any]:
         return Failed(message=str(error), data=error)
     print_summary(summary, build.request, console)
     show_table(table_of(summary), headline(summary))
+    show_report(summary_of(request.out))
     if summary.exit_code:
         failure = SomeClipsFailed(summary)
         return Failed(name="SomeClipsFailed", message=str(failure), data=failure)

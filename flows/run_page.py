@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 from prefect.artifacts import (
+    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -77,6 +78,12 @@ def show_table(rows: list[dict[str, Any]], headline: str) -> None:
     """Put the table of stages on the page; waits for a server that is away, but not for ever."""
     with suppress(*AWAY):
         create_table_artifact(rows, key="build-merr-stages", description=headline)
+
+
+def show_report(markdown: str) -> None:
+    """Put what the dataset holds on the page; waits as `show_table` does."""
+    with suppress(*AWAY):
+        create_markdown_artifact(markdown, key="build-merr-report")
 
 
 @contextmanager

@@ -229,6 +229,31 @@ def explain(
 
 
 @app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="Output folder of a finished build.")],
+    to: Annotated[Path | None, typer.Option(help="File to write; else <out>/report.html.")] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Output folder of another build; may be repeated.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=0, help="Most clips of the gallery.")] = 24,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for the figures, as PNG and SVG.")
+    ] = None,
+) -> None:
+    """Show a finished dataset in one HTML file: figures, coverage, leaks, cost, a gallery."""
+    from merr_pipeline.report.write import write_report
+
+    path = to or out / "report.html"
+    ours, others = write_report(out, path, beside or (), clips)
+    console.print(f"{path}", highlight=False, markup=False)
+    if figures is not None:
+        from merr_pipeline.report.figures import write_figures
+
+        for name in write_figures(ours, others, figures):
+            console.print(f"{figures / name}", highlight=False, markup=False)
+
+
+@app.command()
 def export(
     name: Annotated[
         str,

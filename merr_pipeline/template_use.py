@@ -39,6 +39,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "prices.yaml": ("budget",),
     "questions.yaml": ("dataset",),
     "questions_zh.yaml": ("dataset",),
+    "published_datasets.yaml": ("report",),
     "selection.yaml": ("dataset",),
     "scene_prompt.yaml": ("scene",),
     "scene_words.yaml": ("scene", "dataset"),

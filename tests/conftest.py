@@ -29,14 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skips",
         action="store_true",
-        help="a skip is a failure, but for what needs a GPU or clips that may not be shipped",
+        help="a skip is a failure, but for what needs a GPU, a browser, or real clips",
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    allowed = any(item.get_closest_marker(name) for name in ("shared", "gpu"))
+    allowed = any(item.get_closest_marker(name) for name in ("shared", "gpu", "browser"))
     if report.skipped and not allowed and item.config.getoption("--no-skips"):
         report.outcome = "failed"
         report.longrepr = f"skipped under --no-skips: {report.longrepr}"

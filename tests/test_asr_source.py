@@ -98,7 +98,7 @@ def test_what_is_heard_has_segments_words_language_and_confidence(clip):
 
 
 def test_the_row_fits_the_schema(clip):
-    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash"}
+    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash", "sha256": "s"}
     row = transcribe(Says(GOOD), work_for(clip))
 
     (stored,) = pa.Table.from_pylist([head | row], schema=TRANSCRIPT).to_pylist()

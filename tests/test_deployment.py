@@ -113,6 +113,7 @@ def test_the_runs_page_shows_its_batches_its_progress_and_the_table_of_stages(
         "8 clips in the dataset, 0 rejected, 0 failed"
         in (artifacts["build-merr-stages"]["description"])
     )
+    assert "8 clips, 0 inputs left out" in artifacts["build-merr-report"]["data"]
     table = json.loads(artifacts["build-merr-stages"]["data"])
     summary = min((samples_build / "runs").glob("*.json"))  # others may have built there again
     stages = json.loads(summary.read_text("utf-8"))["stages"]

@@ -215,7 +215,7 @@ class TestChatFormats:
         assert "no sft-think" in report.notes[-1]
 
     def test_thinking_is_taught_by_texts_that_were_not_told_the_label(self, tmp_path):
-        blind = {"fine": {"text_source": "llm_blind", "llm_label": "happy"}}
+        blind = {"fine": {"text_source": "llm_blind", "llm_label": "happy", "llm_confidence": 0.6}}
         out = build(tmp_path, **blind)
 
         export("ms-swift", out, tmp_path / "to", wanted(out))

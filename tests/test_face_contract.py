@@ -120,7 +120,7 @@ def measured(request, tmp_path_factory):
 
 def test_every_tool_writes_rows_that_fit_the_schema_and_come_back_unchanged(measured):
     row = measured.row
-    head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
+    head = {"clip_id": "a", "input_key": "b", "row_hash": "c", "sha256": "d"}
     table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
     table.validate(full=True)
     assert table.to_pylist() == [{**head, **row}]

@@ -263,7 +263,7 @@ def test_a_track_ends_at_a_cut_and_two_people_are_two_tracks(ask):
 
 def test_a_row_fits_the_schema_and_all_series_of_a_track_are_of_one_length(ask):
     row = ask([face(index) for index in (0, 2, 3)])
-    head = {"clip_id": "a", "input_key": "b", "row_hash": "c"}
+    head = {"clip_id": "a", "input_key": "b", "row_hash": "c", "sha256": "d"}
     table = pa.Table.from_pylist([{**head, **row}], schema=FACE)
     assert table.to_pylist() == [{**head, **row}]
     (track,) = row["tracks"]

@@ -174,13 +174,13 @@ class TestReleasedAnnotations:
 
     def test_a_word_that_is_no_label_is_told_and_kept(self, tmp_path):
         path = made_file(tmp_path, 1)
-        path.write_text(json.dumps({"a": made_record(0) | {"pseu_emotion": "bewildered"}}))
+        path.write_text(json.dumps({"a": made_record(0) | {"pseu_emotion": "flumoxed"}}))
 
         found = import_files("emotion-llama", [path], tmp_path / "in")
 
-        assert found.unknown == {"bewildered": 1}
+        assert found.unknown == {"flumoxed": 1}
         (row,) = rows(tmp_path / "in", "clips")
-        assert (row["label"], row["open_labels"]) == (None, ["bewildered"])
+        assert (row["label"], row["open_labels"]) == (None, ["flumoxed"])
 
     def test_clips_of_the_records_are_found_by_name_and_exported(self, tmp_path):
         (tmp_path / "clips" / "deep").mkdir(parents=True)

@@ -84,7 +84,7 @@ def test_the_row_holds_the_whole_track_and_its_series(clip):
 
 def test_the_row_fits_the_schema(clip):
     row = annotate(clip, make_face([smile()]))
-    row |= {"clip_id": "greys", "input_key": "", "row_hash": ""}
+    row |= {"clip_id": "greys", "input_key": "", "row_hash": "", "sha256": ""}
 
     [back] = pa.Table.from_pylist([row], schema=MomentStage.schema).to_pylist()
 

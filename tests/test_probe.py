@@ -80,7 +80,7 @@ def test_the_facts_of_a_clip_are_those_it_was_made_with(tmp_path):
 
 def test_the_row_fits_the_schema(tmp_path):
     row = probe(write_clip(tmp_path / "clip.mp4", at_rate([50] * 3)))
-    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash"}
+    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash", "sha256": "s"}
 
     (stored,) = pa.Table.from_pylist([head | row], schema=PROBE).to_pylist()
 

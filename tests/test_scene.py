@@ -252,7 +252,7 @@ def test_a_person_without_a_place_is_seen_and_not_placed():
 
 
 def test_the_row_fits_the_schema_with_and_without_a_face():
-    head = {"clip_id": "made", "input_key": "", "row_hash": ""}
+    head = {"clip_id": "made", "input_key": "", "row_hash": "", "sha256": ""}
     for row in (scene(), scene(NO_MOMENT, no_face())):
         [back] = pa.Table.from_pylist([{**head, **row}], schema=SceneStage.schema).to_pylist()
         of_models = dict.fromkeys(("scene_parts", "burned_in_text", "burned_in_status"))

@@ -16,6 +16,7 @@ from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.dataset.decisions import Decisions
 from merr_pipeline.dataset.texts import TEXTS_STAGE, check_templates
 from merr_pipeline.llm.prices import load_prices
+from merr_pipeline.report.published import load_published
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import load_settings
 from merr_pipeline.template_use import READ_BY, differences, find, in_use
@@ -67,6 +68,7 @@ STAGES = {
     TEXTS_STAGE: read_for_assembly,
     "manifest": lambda settings: read_columns("", "dfew", settings.templates),
     "budget": lambda settings: load_prices(settings.templates),
+    "report": lambda settings: load_published(settings.templates),
 }
 
 

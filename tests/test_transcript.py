@@ -93,7 +93,7 @@ def test_a_sidecar_gives_words_with_times_and_speakers(media):
 
 def test_the_row_fits_the_schema(media):
     media.with_suffix(".srt").write_text(SIDECAR)
-    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash"}
+    head = {"clip_id": "clip", "input_key": "key", "row_hash": "hash", "sha256": "s"}
     row = transcribe(media)
 
     (stored,) = pa.Table.from_pylist([head | row], schema=TRANSCRIPT).to_pylist()

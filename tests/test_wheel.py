@@ -36,6 +36,7 @@ def test_the_wheel_holds_every_template_profile_and_sample(wheel):
     assert shipped(REPO / "merr_pipeline/profiles", "merr_pipeline/profiles", "*.yaml") <= names
     assert shipped(REPO / "data/samples", "merr_pipeline/samples", "*.mp4") <= names
     assert "merr_pipeline/face/tools/facemesh_program.py" in names
+    assert {f"merr_pipeline/report/page.{suffix}" for suffix in ("html", "css", "js")} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "data/"))]
     assert not [
         name for name in names if name.startswith("merr_pipeline/samples/") and "py" in name

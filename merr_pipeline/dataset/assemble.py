@@ -114,8 +114,8 @@ def assemble(
         if not draft.keep(shard):
             draft.write(shard, _rejected_rows(refusals))
     draft.drop_empty()
-    text = card(plan, draft.rows(), settings, provenance)
     templates = load_all(settings.templates)
+    text = card(plan, draft.rows(), settings, provenance, templates)
     changed = draft.finish({CARD: text} | {f"{TEMPLATES}/{t.name}": t.text for t in templates})
     reasons = Counter(refusal.reason.value for refusal in plan.rejected)
     return AssembleReport(

@@ -17,8 +17,16 @@ from merr_pipeline.dataset.plan import Entry, Plan
 from merr_pipeline.dataset.selection import Selection
 from merr_pipeline.schema import SCHEMA_VERSION, SPLITS, Row
 from merr_pipeline.settings import Settings
+from merr_pipeline.templates import Template
 
 FINE_LANGUAGE = "en"
+
+TASK_CATEGORIES = [
+    "video-classification",
+    "video-text-to-text",
+    "visual-question-answering",
+    "audio-classification",
+]
 
 HUB_LICENCES = frozenset(
     {"apache-2.0", "mit", "cc", "cc0-1.0", "pddl", "odbl", "odc-by", "unlicense"}
@@ -30,6 +38,16 @@ HUB_LICENCES = frozenset(
 
 LOADED_AS = {**{split: split for split in SPLITS}, "all": "rejected"}
 """A file's split and its name for `datasets`, which keeps the name ``all`` to itself."""
+
+_LOADING = """\
+```python
+from datasets import load_dataset
+
+clips = load_dataset("path/to/dataset", "clips", split="train")
+clips[0]["peak_frame"]  # a picture
+fine = load_dataset("path/to/dataset", "fine", split="train")
+fine[0]["messages"]  # a question, and its answer
+```"""
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -46,6 +64,10 @@ _LIMITS = """\
 - Action Units have the scale of `au_scale`; values of different scales must not be compared. An
   Action Unit that the tool cannot see is absent, not 0.
 - Missing is null, and `flags` says why (`stage:reason`).
+- A peak frame is a verdict with a strength (`peak_verdict`), never a fact; other tools choose
+  others.
+- A checked text says nothing but what the evidence shows; the evidence itself may be wrong, as its
+  tools are. A label of `au_rules` rests on the face alone.
 - Shares of the splits are met on average over many groups of clips with one source or speaker;
   a small dataset may have everything in `train`.
 - `peak_frame` and `face_crop` are pictures of people; they are under the licences of their clips
@@ -57,8 +79,17 @@ def card(
     rows: Mapping[str, Mapping[str, int]],
     settings: Settings,
     provenance: Sequence[Row],
+    templates: Sequence[Template],
 ) -> str:
-    """The text of ``README.md``; ``rows`` gives ``subset -> split -> rows`` of what was written."""
+    """The text of ``README.md``.
+
+    Args:
+        plan: which clips are in, in which split, with which label.
+        rows: ``subset -> split -> rows`` of what was written.
+        settings: the whole tree.
+        provenance: how each field was made.
+        templates: every template in use, as saved beside the card.
+    """
     entries = [plan.accepted[clip_id] for clip_id in sorted(plan.accepted)]
     written = {FINE_LANGUAGE, settings.coarse.language}
     matter = _front_matter(entries, rows, written)
@@ -68,19 +99,28 @@ def card(
         "# Multimodal emotion recognition and reasoning (MERR) records",
         f"{len(entries)} clips of people, {len(plan.rejected)} inputs left out. "
         f"Made by merr_pipeline, profile `{settings.profile}`, record schema {SCHEMA_VERSION}.",
-        "```python\n"
-        'from datasets import load_dataset\n\nclips = load_dataset("path/to/dataset", "clips")\n'
-        "```",
+        "A clip has an emotion label with its source, where it is known, and texts that tell it by "
+        "face, voice, words and scene; every claim of a text rests on a numbered piece of "
+        "`evidence`, measured or quoted. "
+        "`merr validate` proves that, `merr report` shows it.",
+        _LOADING,
         "## Subsets",
         _subset_table(rows),
         f"Coarse texts: language `{settings.coarse.language}`, form `{settings.coarse.form}`. "
         f"Fine texts: language `{FINE_LANGUAGE}`.",
         "## How it was made",
+        f"Profile `{settings.profile}`. What the stages measured and concluded, by which tool and "
+        "model; equal fingerprints, equal making.",
         _stage_table(provenance),
+        "The words, rules, thresholds and prompts lie in `templates/`, as they were used:",
+        _template_table(templates),
         "## Labels",
         _label_table(entries, plan),
         _label_remarks(entries),
         *_selection(plan, settings),
+        "## Licences and languages",
+        _licence_table(entries),
+        _language_line(entries),
         "## Left out",
         _rejected_table(plan),
         "## Known limits",
@@ -99,7 +139,9 @@ def _front_matter(
     return front | {
         "language": codes,
         "size_categories": [_size(len(entries))],
-        "task_categories": ["video-classification", "visual-question-answering"],
+        "task_categories": TASK_CATEGORIES,
+        "annotations_creators": _annotators(entries),
+        "multilinguality": ["multilingual" if len(codes) > 1 else "monolingual"],
         "tags": ["emotion-recognition", "multimodal", "facial-action-units", "prosody", "merr"],
         "configs": [_config(subset, rows[subset]) for subset in SUBSETS if subset in rows],
     }
@@ -107,8 +149,15 @@ def _front_matter(
 
 def _licences(entries: Iterable[Entry]) -> dict[str, Any]:
     names = {_hub_licence(entry.clip.licence) for entry in entries} or {"unknown"}
-    name = {"license_name": "per-clip"} if "other" in names else {}
+    link = {"license_name": "per-clip", "license_link": "README.md"}
+    name = link if "other" in names else {}
     return {"license": sorted(names), **name}
+
+
+def _annotators(entries: Iterable[Entry]) -> list[str]:
+    """Texts and measures are made by machines; labels of a manifest by whoever wrote it."""
+    is_given = any(entry.label_source == "manifest" for entry in entries)
+    return ["machine-generated", *(["found"] if is_given else [])]
 
 
 def _hub_licence(licence: str | None) -> str:
@@ -161,6 +210,25 @@ def _stage_table(provenance: Sequence[Row]) -> str:
             for r in provenance
         ),
     )
+
+
+def _template_table(templates: Sequence[Template]) -> str:
+    return _table(["template", "sha256"], ((f"`{one.name}`", one.sha256[:12]) for one in templates))
+
+
+def _licence_table(entries: Sequence[Entry]) -> str:
+    """Clips by licence, as the manifest names it."""
+    counts = Counter(entry.clip.licence for entry in entries)
+    order = sorted(counts, key=lambda name: (name is None, name or ""))
+    return _table(
+        ["licence of the clips", "clips"], ((name or "(not given)", counts[name]) for name in order)
+    )
+
+
+def _language_line(entries: Sequence[Entry]) -> str:
+    counts = Counter(entry.language for entry in entries if entry.language)
+    spoken = ", ".join(f"`{name}` {counts[name]}" for name in sorted(counts))
+    return f"Transcripts by language: {spoken or 'none'}."
 
 
 def _label_table(entries: Sequence[Entry], plan: Plan) -> str:

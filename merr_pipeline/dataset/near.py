@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from merr_pipeline.schema import MerrError, Row
+from merr_pipeline.schema import Row
 from merr_pipeline.stage import Identity
-from merr_pipeline.templates import load_template
+from merr_pipeline.templates import load_model
 
 TEMPLATE = "near_duplicates.yaml"
 NEAR_STAGE = "near_duplicates"
@@ -75,11 +75,7 @@ def load_near_rules(templates: Path | None = None) -> NearRules:
     Raises:
         MerrError: the file is missing, or says something that cannot be.
     """
-    template = load_template(TEMPLATE, templates)
-    try:
-        return NearRules.model_validate({"sha256": template.sha256, **template.data})
-    except ValidationError as error:
-        raise MerrError(f"template {TEMPLATE} is wrong: {error}") from error
+    return load_model(NearRules, TEMPLATE, templates)
 
 
 class Footage(NamedTuple):

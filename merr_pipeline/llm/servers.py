@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,8 +137,10 @@ def _client(model: ModelSettings, secret: str) -> openai.AsyncOpenAI:
     """The SDK's client, without its own retries: the door alone decides what is sent again.
 
     Of the SDK's two ways to speak HTTP the one by aiohttp: the other looks at every idle connection
-    with each request, which at 128 calls at once costs more than the request.
+    with each request, which at 128 calls at once costs more than the request. Its warning that a
+    body of more than 1 MB (sound, pictures) is written in one piece is of no use to anybody here.
     """
+    warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
     return openai.AsyncOpenAI(
         base_url=model.base_url,
         api_key=secret or NO_KEY,

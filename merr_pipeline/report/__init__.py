@@ -1,0 +1,1 @@
+"""A finished dataset in one page that loads nothing: figures, tables, and a gallery of clips."""

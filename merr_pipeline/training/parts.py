@@ -1,0 +1,68 @@
+"""A model put together from a pretrained language model and pretrained encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from merr_pipeline.training.configuration import EmotionLlamaConfig
+from merr_pipeline.training.encoders import NATIVE
+from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
+from merr_pipeline.training.processing import EmotionLlamaProcessor
+
+
+def from_parts(
+    language_model: Path,
+    processor: EmotionLlamaProcessor,
+    encoders: Mapping[str, Path] | None = None,
+    widths: Mapping[str, int] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> EmotionLlamaForConditionalGeneration:
+    """The model before its training: all is pretrained but the projectors, which are random.
+
+    Projectors are fp32 whatever the rest is: steps of a small learning rate are lost in bf16.
+    Nothing is fetched. The vocabulary stays as it is, for placeholders need no embeddings.
+
+    Args:
+        language_model: folder of a causal language model.
+        processor: made with its tokenizer.
+        encoders: folders by ``image``, ``face``, ``temporal`` and ``audio``.
+        widths: of the features of encoders that are not there, where not the published ones.
+        dtype: of language model and encoders.
+
+    Raises:
+        ValueError: the head of the language model has a bias, which this model has no place for.
+    """
+    text = AutoModelForCausalLM.from_pretrained(language_model, dtype=dtype, local_files_only=True)
+    head = text.get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        raise ValueError(f"the head of {language_model} has a bias")
+    loaded = {name: _encoder(path, dtype) for name, path in (encoders or {}).items()}
+    config = EmotionLlamaConfig(
+        text_config=text.config,
+        **{f"{name}_config": encoder.config for name, encoder in loaded.items()},
+        **{f"{name}_width": width for name, width in (widths or {}).items()},
+        **processor.config_fields(),
+    )
+    with torch.device("meta"):  # takes no memory; every part is replaced
+        model = EmotionLlamaForConditionalGeneration(config)
+    model.model.language_model, model.lm_head = text.base_model, head
+    model.model.encoders.update(loaded)
+    model.model.encoders.requires_grad_(False)
+    model.model.projector = Projector(config)
+    never = model.generation_config.suppress_tokens
+    model.generation_config = text.generation_config
+    model.generation_config.suppress_tokens = never
+    model.eval()
+    return model
+
+
+def _encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    made: torch.nn.Module = NATIVE.get(kind, AutoModel).from_pretrained(
+        folder, dtype=dtype, local_files_only=True
+    )
+    return made
