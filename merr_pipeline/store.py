@@ -174,7 +174,7 @@ def _open_part(path: Path) -> pq.ParquetFile | None:
 
 def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        return pq.ParquetFile(path).read(columns)  # `read_table` takes three times as long
     except (OSError, pa.ArrowException) as error:
         raise MerrError(
             f"{path} was damaged or taken away while the build ran: {error}\n"

@@ -174,8 +174,11 @@ class Lexicon(BaseModel):
 
     def adds_nothing(self, text: str) -> bool:
         """Whether a clause has only adverbs and glue, so that it belongs to the one before."""
-        plain = self.glue_words | self.degree_words | self.skipped | {"not"}
-        return all(word in plain for word in words_of(text))
+        return self._plain_words.issuperset(words_of(text))
+
+    @cached_property
+    def _plain_words(self) -> frozenset[str]:
+        return self.glue_words | self.degree_words | self.skipped | {"not"}
 
     def find(self, text: str, more: Iterable[Pattern] = ()) -> list[Found]:
         """Everything said in one clause, in order; glue is left out."""
