@@ -203,7 +203,7 @@ FIRST_BUILD = {
     "face tool measures": Stop(f"{FACE}._receive", nth=2),
     "pictures are drawn": Stop(MOMENT),
     "last row not yet there": part_of("fine"),
-    "first shard": Stop("merr_pipeline.dataset.shards:SubsetWriter._write"),
+    "first shard": Stop("merr_pipeline.dataset.shards:SubsetWriter._write_group"),
     "manifest comes next": Stop(f"{DRAFT}:write_manifest"),
     "swapped in": Stop(RENAME, "*/.dataset-next */dataset", after=True),
 }
