@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from builds import hashes, made, rows
-from small_builds import build_here, cut_sample, keys, run_here
+from small_builds import build_here as build_with
+from small_builds import cut_sample, keys, run_here
 
 from merr_pipeline.build import open_build
 from merr_pipeline.dataset.validate import validate
@@ -19,6 +20,13 @@ from merr_pipeline.moment.stage import MomentStage
 from merr_pipeline.request import Request
 from merr_pipeline.schema import STAGE_SCHEMAS, MerrError
 from merr_pipeline.templates import shipped_folder
+
+ALL_IN_TRAIN = "dataset.split_shares=[1.0,0.0,0.0]"
+
+
+def build_here(clips: Path, out: Path, *overrides: str):
+    """All in one split: a clip with new bytes may else be drawn anew where nothing was before."""
+    return build_with(clips, out, ALL_IN_TRAIN, *overrides)
 
 
 @pytest.fixture(scope="module")
