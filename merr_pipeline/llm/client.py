@@ -2,7 +2,7 @@
 
 ::
 
-    async with Door(settings.llm, roles, out / "answers.sqlite", load_prices()) as door:
+    async with Door(settings.llm, roles, out / "cache" / "llm.sqlite", load_prices()) as door:
         answer = await door.ask(Question("text", "fine", (system(...), user(...)), FineAnswer))
         answer.value  # a FineAnswer
 
