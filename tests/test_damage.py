@@ -256,7 +256,9 @@ def test_a_template_changed_before_a_worker_starts_stops_the_build_and_the_next_
     built, edited, tmp_path, ready, templates
 ):
     setting = f"templates={templates}"
-    asked = Request(built / "clips", tmp_path / "out", overrides=(setting, "engine.workers=1"))
+    asked = Request(
+        built / "clips", tmp_path / "out", overrides=(setting, ALL_IN_TRAIN, "engine.workers=1")
+    )
     with open_build(asked) as build:
         edit(templates)
         with (
@@ -274,7 +276,8 @@ def test_a_template_changed_while_stages_run_makes_the_next_run_do_them_again(
     built, edited, tmp_path, ready, templates
 ):
     setting = f"templates={templates}"
-    with open_build(Request(built / "clips", tmp_path / "out", overrides=(setting,))) as build:
+    asked = Request(built / "clips", tmp_path / "out", overrides=(setting, ALL_IN_TRAIN))
+    with open_build(asked) as build:
         run_here(build)
         edit(templates)
         assert build.publish().exit_code == 0

@@ -123,7 +123,7 @@ class Near:
 def find_near(footage: Iterable[Footage], rules: NearRules) -> Near:
     """Compare all clips; the order in which they come does not matter."""
     found = sorted(footage, key=lambda one: one.clip_id)
-    different, links = _without_equals(found)
+    different, links = _without_equals(found, rules)
     links += _compare(different, rules)
     by_clip: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for one, other, by in links:
@@ -137,16 +137,24 @@ def find_near(footage: Iterable[Footage], rules: NearRules) -> Near:
 Link = tuple[str, str, str]
 
 
-def _without_equals(footage: Sequence[Footage]) -> tuple[list[Footage], list[Link]]:
+def _without_equals(
+    footage: Sequence[Footage], rules: NearRules
+) -> tuple[list[Footage], list[Link]]:
     """Clips of the same hashes are compared no further: the first stands for all."""
     first: dict[tuple[bytes, bytes], Footage] = {}
     links: list[Link] = []
     for one in footage:
-        key = (one.pictures.tobytes(), one.sound.tobytes())
-        known = first.setdefault(key, one)
-        if known is not one and (one.pictures != NO_HASH).any():
-            links.append((known.clip_id, one.clip_id, PICTURES))
+        known = first.setdefault((one.pictures.tobytes(), one.sound.tobytes()), one)
+        if known is not one and (by := _equal_by(one, rules)):
+            links.append((known.clip_id, one.clip_id, by))
     return list(first.values()), links
+
+
+def _equal_by(one: Footage, rules: NearRules) -> str | None:
+    """What says that a clip of the same hashes is the same footage; None where it is too little."""
+    if _compared(one.pictures) >= rules.pictures.at_least:
+        return PICTURES
+    return SOUND if _compared(one.sound) >= rules.sound.at_least else None
 
 
 def _compare(footage: Sequence[Footage], rules: NearRules) -> list[Link]:
@@ -194,7 +202,11 @@ def _are_alike(one: Hashes, other: Hashes, shift: int, rules: NearRules) -> bool
 
 
 def _shorter(one: Hashes, other: Hashes) -> int:
-    return min(int((one != NO_HASH).sum()), int((other != NO_HASH).sum()))
+    return min(_compared(one), _compared(other))
+
+
+def _compared(hashes: Hashes) -> int:
+    return int((hashes != NO_HASH).sum())
 
 
 def _differing_bits(one: Hashes, other: Hashes, shift: int) -> np.ndarray:
