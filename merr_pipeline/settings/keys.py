@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from merr_pipeline.settings.tree import Settings
 
 
-def known_keys() -> list[str]:
-    """Every setting as its dotted key, in the order of the tree."""
-    return list(_keys(Settings, ""))
+def known_keys(tree: type[BaseModel] = Settings) -> list[str]:
+    """Every setting of a tree as its dotted key, in the order of the tree."""
+    return list(_keys(tree, ""))
 
 
 def _keys(section: type[BaseModel], prefix: str) -> Iterable[str]:

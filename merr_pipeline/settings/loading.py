@@ -6,10 +6,10 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from merr_pipeline.settings.keys import known_keys
 from merr_pipeline.settings.section import SettingsError
@@ -40,10 +40,32 @@ def load_settings(
     for key, value in [*_from_environment(environment), *map(_split_override, overrides)]:
         _put(values, key, value)
     values["profile"] = Path(profile).stem
+    return _validated(Settings, values, "`merr config` lists them all.")
+
+
+Tree = TypeVar("Tree", bound=BaseModel)
+
+
+def load_tree(kind: type[Tree], path: Path, overrides: Iterable[str] = ()) -> Tree:
+    """Fill another tree than that of a build: its YAML file, then ``key=value`` overrides.
+
+    Raises:
+        SettingsError: no such file, unknown key (the nearest known one is named), bad value.
+    """
+    if not path.is_file():
+        raise SettingsError(f"{path} does not exist.")
+    values = _read_mapping(path)
+    for key, value in map(_split_override, overrides):
+        _put(values, key, value)
+    return _validated(kind, values, f"{path.name} and --set take those of {kind.__name__}.")
+
+
+def _validated(kind: type[Tree], values: dict[str, Any], where: str) -> Tree:
     try:
-        return Settings.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from error
+        lines = [_explain_one(dict(item), kind, where) for item in error.errors()]
+        raise SettingsError("\n".join(lines)) from error
 
 
 def _read_profile(profile: str) -> dict[str, Any]:
@@ -53,9 +75,16 @@ def _read_profile(profile: str) -> dict[str, Any]:
             f"profile {profile!r} does not exist.\n"
             f"Shipped profiles: {', '.join(profile_names())}; or give the path of a .yaml file."
         )
-    values = yaml.safe_load(path.read_text("utf-8")) or {}
+    return _read_mapping(path)
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no YAML: {error}") from error
     if not isinstance(values, dict):
-        raise SettingsError(f"profile {path} must be a mapping of settings.")
+        raise SettingsError(f"{path} must be a mapping of settings.")
     return values
 
 
@@ -91,13 +120,12 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _explain(error: ValidationError) -> str:
-    return "\n".join(_explain_one(dict(item)) for item in error.errors())
-
-
-def _explain_one(item: dict[str, Any]) -> str:
+def _explain_one(item: dict[str, Any], kind: type[BaseModel], where: str) -> str:
     key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return f"{key} is not set."
     if item["type"] != "extra_forbidden":
         return f"{key} = {item.get('input')!r}: {item['msg']}"
-    near = difflib.get_close_matches(key, [*known_keys(), *Settings.model_fields], n=1, cutoff=0.0)
-    return f"{key} is not a setting. Did you mean {near[0]}? `merr config` lists them all."
+    known = [*known_keys(kind), *kind.model_fields]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"{key} is not a setting. Did you mean {near[0]}? {where}"
