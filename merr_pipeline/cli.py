@@ -236,6 +236,9 @@ def report(
         list[Path] | None, typer.Option(help="Output folder of another build; may be repeated.")
     ] = None,
     clips: Annotated[int, typer.Option(min=0, help="Most clips of the gallery.")] = 24,
+    media: Annotated[
+        Path | None, typer.Option(help="Input folder, for spectrograms; else that of the build.")
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for the figures, as PNG and SVG.")
     ] = None,
@@ -244,7 +247,7 @@ def report(
     from merr_pipeline.report.write import write_report
 
     path = to or out / "report.html"
-    ours, others = write_report(out, path, beside or (), clips)
+    ours, others = write_report(out, path, beside or (), clips, media)
     console.print(f"{path}", highlight=False, markup=False)
     if figures is not None:
         from merr_pipeline.report.figures import write_figures

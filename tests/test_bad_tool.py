@@ -26,6 +26,8 @@ ENDS = {
 }
 """How a clip ends on which the tool does that."""
 
+pytestmark = pytest.mark.long  # a build for each way of failing
+
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:

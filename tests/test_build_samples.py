@@ -147,6 +147,7 @@ def test_a_second_build_finds_nothing_pending_and_leaves_the_same_bytes(out):
     assert hashes(out) == before
 
 
+@pytest.mark.long
 def test_another_build_with_other_workers_and_batches_leaves_the_same_bytes(out, tmp_path):
     build(tmp_path, "--set", "engine.workers=1", "--set", "engine.batch_size=8")
 

@@ -100,6 +100,7 @@ def test_black_bars_at_the_sides_change_neither_face_nor_smile(look, tmp_path):
     assert np.median(moved) == pytest.approx(160, abs=3)
 
 
+@pytest.mark.long
 def test_pictures_and_videos_are_built_together(tmp_path):
     """Still images are clips of one frame: no voice, no words, no motion, and all else."""
     clips = tmp_path / "clips"

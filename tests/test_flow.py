@@ -47,6 +47,7 @@ def test_the_flow_leaves_the_bytes_of_merr_build_and_clean_output(
     assert hashes(tmp_path) == hashes(samples_build)
 
 
+@pytest.mark.long
 def test_failed_clips_are_in_the_exit_code_and_the_dataset_is_there(prefect_home, tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -60,6 +61,7 @@ def test_failed_clips_are_in_the_exit_code_and_the_dataset_is_there(prefect_home
     assert (tmp_path / "out" / "dataset" / "manifest.json").is_file()
 
 
+@pytest.mark.long
 def test_what_cannot_run_says_why_without_a_traceback(prefect_home, tmp_path):
     done = run_flow(prefect_home, tmp_path / "nowhere", "--out", tmp_path / "out")
 

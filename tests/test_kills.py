@@ -261,6 +261,7 @@ def test_killed_at_any_time(first, rebuild, seconds, tmp_path, seed):
     check_rerun(out, situation)
 
 
+@pytest.mark.long
 def test_a_build_killed_again_and_again_comes_to_the_same_end(first, tmp_path):
     out = begin(first, tmp_path)
     for place in ("first row not yet there", "face tool measures", "manifest comes next"):

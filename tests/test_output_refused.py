@@ -77,7 +77,7 @@ def check_told(done: subprocess.CompletedProcess[str], out: Path, *words: str) -
     ("limited_by", "written"),
     [
         pytest.param("annotations/probe/*", [], marks=pytest.mark.long),
-        ("annotations/moment/*", BEGUN),
+        pytest.param("annotations/moment/*", BEGUN, marks=pytest.mark.long),
         pytest.param("dataset/clips/*", None, marks=pytest.mark.long),
     ],
     ids=["first_part", "later_part", "shard"],

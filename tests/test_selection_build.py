@@ -21,6 +21,8 @@ from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import shipped_folder
 
+pytestmark = pytest.mark.long  # six builds
+
 
 def opinion(asked: Asked) -> Step:
     """Of clips with cross words both models say angry, of others happy; torn ones part them."""

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from merr_pipeline.report.claims import LinkedText, Linker
 from merr_pipeline.report.curves import Chart, chart_of
+from merr_pipeline.report.sounds import Heard, heard
 from merr_pipeline.report.source import Finished, opened
 from merr_pipeline.schema import Row
 
@@ -21,7 +22,7 @@ MOST_PICTURE_BYTES = 6_000_000
 """JPEG bytes of the whole gallery, base64 adds a third; what comes after has no picture."""
 
 COLUMNS = (
-    *("clip_id", "split", "kind", "duration_s", "width", "height", "shots", "media_path"),
+    *("clip_id", "split", "kind", "duration_s", "width", "height", "shots", "media_path", "sha256"),
     *("label", "label_source", "label_confidence", "label_candidates", "llm_label", "text_source"),
     *("second_label", "peak_time_s", "peak_verdict", "peak_frame", "face_track", "action_units"),
     *("au_series", "au_scale", "face_tool", "transcript", "transcript_source"),
@@ -50,6 +51,7 @@ class Shown:
     picture: str | None  # data URI
     box: Box | None
     chart: Chart | None
+    heard: Heard | None
     fine: LinkedText | None
     coarse: LinkedText | None
     readings: Mapping[str, str]  # evidence id -> what the text makes of it
@@ -60,8 +62,13 @@ class Shown:
         return f"clip-{self.number}-evidence-{ids.index(evidence_id) + 1}"
 
 
-def gallery(dataset: Finished, most: int) -> list[Shown]:
+def gallery(dataset: Finished, most: int, media: Path | None = None) -> list[Shown]:
     """Up to ``most`` clips; the same dataset gives the same ones.
+
+    Args:
+        dataset: the finished one.
+        most: so many clips.
+        media: the input folder of the build, which spectrograms are drawn from.
 
     Raises:
         MerrError: the dataset, or the templates it was made with, cannot be read.
@@ -77,7 +84,7 @@ def gallery(dataset: Finished, most: int) -> list[Shown]:
         jpeg = (row.pop("peak_frame") or {}).get("bytes") or b""
         picture = jpeg if len(jpeg) <= left else b""
         left -= len(picture)
-        shown.append(_show(number, row, picture, linker))
+        shown.append(_show(number, row, picture, heard(row, media), linker))
     return shown
 
 
@@ -124,7 +131,7 @@ def _read(dataset: Finished, places: Iterable[_Place]) -> Iterator[Row]:
                 yield from table.filter(pc.field("clip_id").isin(clip_ids)).to_pylist()
 
 
-def _show(number: int, row: Row, jpeg: bytes, linker: Linker) -> Shown:
+def _show(number: int, row: Row, jpeg: bytes, sound: Heard | None, linker: Linker) -> Shown:
     encoded = base64.b64encode(jpeg).decode()
     return Shown(
         number,
@@ -132,6 +139,7 @@ def _show(number: int, row: Row, jpeg: bytes, linker: Linker) -> Shown:
         f"data:image/jpeg;base64,{encoded}" if jpeg else None,
         _box_at_peak(row),
         chart_of(row),
+        sound,
         linker.fine(row),
         linker.coarse(row),
         {cue["evidence_id"]: cue["reading"] for cue in row["cues"] or []},

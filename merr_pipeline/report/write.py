@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from merr_pipeline.files import write_atomically
+from merr_pipeline.history import last_clips
 from merr_pipeline.report.gallery import gallery
 from merr_pipeline.report.leaks import KINDS
 from merr_pipeline.report.page import page
@@ -21,9 +22,20 @@ CLIPS = 24
 
 
 def write_report(
-    out: Path, to: Path, beside: Sequence[Path] = (), clips: int = CLIPS
+    out: Path,
+    to: Path,
+    beside: Sequence[Path] = (),
+    clips: int = CLIPS,
+    media: Path | None = None,
 ) -> tuple[Survey, list[Survey]]:
     """Write the page; gives what was counted, of the others too, for the figures.
+
+    Args:
+        out: output folder of the build.
+        to: file to write.
+        beside: output folders of other builds, which are counted too.
+        clips: most clips of the gallery.
+        media: the input folder, for spectrograms; else that of the last run, if it is there.
 
     Raises:
         MerrError: a dataset is not there or cannot be read.
@@ -33,7 +45,7 @@ def write_report(
     datasets = _named([open_finished(folder) for folder in (out, *beside)])
     ours, *others = [survey(dataset) for dataset in datasets]
     comparison = compare([ours, *others], load_published(datasets[0].templates))
-    shown = gallery(datasets[0], clips)
+    shown = gallery(datasets[0], clips, media or last_clips(out))
     text = page(datasets[0], ours, others, comparison, read_spent(out), shown)
     write_atomically(to, text.encode())
     return ours, others
