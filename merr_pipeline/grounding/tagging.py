@@ -8,7 +8,7 @@ place that ends in ``?`` may be empty, and ``(a lot|greatly)`` is a choice of se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -115,32 +115,46 @@ class Tag:
         return kind in self.readings
 
 
+_Sought = tuple[Pattern, frozenset[str] | None]
+"""A pattern, and its last words; None where there is one place, or one of them is a stem."""
+
+
+@lru_cache(1 << 14)
+def _exact_last_words(words: tuple[tuple[str, ...], ...]) -> frozenset[str] | None:
+    if len(words) == 1 or any(one.endswith("*") for one in words[-1]):
+        return None
+    return frozenset(words[-1])
+
+
 class PatternIndex:
     """Patterns, to be looked up by the word that they begin with."""
 
     def __init__(self, patterns: Iterable[Pattern], *, across: bool = False) -> None:
         """``across``: a pattern may go on behind a comma, as "a bright, forceful timbre" does."""
         self.across = across
-        self._exact: dict[str, list[Pattern]] = {}
-        self._stems: dict[str, list[Pattern]] = {}  # by the first two letters
+        self._exact: dict[str, list[_Sought]] = {}
+        self._stems: dict[str, list[_Sought]] = {}  # by the first two letters
         self._words: set[str] = set()
         for pattern in patterns:
             self._words.update(one for place in pattern.words for one in place)
+            sought = (pattern, _exact_last_words(pattern.words))
             for one in pattern.words[0]:
                 if one.endswith("*"):
-                    self._stems.setdefault(one[:2], []).append(pattern)
+                    self._stems.setdefault(one[:2], []).append(sought)
                 else:
-                    self._exact.setdefault(one, []).append(pattern)
+                    self._exact.setdefault(one, []).append(sought)
 
-    def beginning_with(self, word: str) -> Iterator[Pattern]:
-        """The patterns that may begin with that word."""
-        yield from self._exact.get(word, ())
-        yield from self._stems.get(word[:2], ())
+    def beginning_with(self, word: str, sentence: Collection[str]) -> Iterator[Pattern]:
+        """The patterns that may begin with that word in a sentence of these words."""
+        for sought in (self._exact.get(word, ()), self._stems.get(word[:2], ())):
+            for pattern, last in sought:  # most lack their last word, and need no closer look
+                if last is None or not last.isdisjoint(sentence):
+                    yield pattern
 
     def knows(self, word: str) -> bool:
         """Whether the word is in a pattern."""
         return word in self._words or any(
-            is_one_of(word, pattern.words[0]) for pattern in self._stems.get(word[:2], ())
+            is_one_of(word, pattern.words[0]) for pattern, _ in self._stems.get(word[:2], ())
         )
 
 
@@ -155,9 +169,10 @@ class Tagger:
     def tags(self, text: str) -> list[Tag]:
         """Everything in a sentence, in order; a word that fits no pattern has no reading."""
         tokens = [part for token in tokens_of(text) for part in self._known_parts(token)]
+        words = {token.word for token in tokens}
         tags: list[Tag] = []
         while (start := tags[-1].end if tags else 0) < len(tokens):
-            tags.append(self._tag_at(tokens, start))
+            tags.append(self._tag_at(tokens, words, start))
         return tags
 
     def _known_parts(self, token: Token) -> list[Token]:
@@ -175,17 +190,18 @@ class Tagger:
     def _knows(self, word: str) -> bool:
         return word in self.skipped or any(index.knows(word) for index in self.indexes)
 
-    def _tag_at(self, tokens: Sequence[Token], start: int) -> Tag:
+    def _tag_at(self, tokens: Sequence[Token], words: Collection[str], start: int) -> Tag:
         """The patterns that reach farthest from here, all of the first index that has some."""
         end, degree = start + 1, None
         readings: dict[str, Any] = {}
         for index in self.indexes:
-            found = self._farthest(index, tokens, start)
+            found = self._farthest(index, tokens, words, start)
             if found is not None and (not readings or found[0] > end):
                 end, readings, degree = found
         if "fact" in readings:  # a thing that the evidence's own words name may be more than that
             things = (
-                self._farthest(self.indexes[-1], tokens, place) for place in range(start, end)
+                self._farthest(self.indexes[-1], tokens, words, place)
+                for place in range(start, end)
             )
             inside = [one for one in things if one and "thing" in one[1] and one[0] <= end]
             readings["thing"] = tuple(thing for one in inside for thing in one[1]["thing"])
@@ -193,11 +209,11 @@ class Tagger:
         return Tag(start, end, tokens[start].part, said, readings, degree)
 
     def _farthest(
-        self, index: PatternIndex, tokens: Sequence[Token], start: int
+        self, index: PatternIndex, tokens: Sequence[Token], words: Collection[str], start: int
     ) -> tuple[int, dict[str, Any], str | None] | None:
         end, degree = start, None
         readings: dict[str, Any] = {}
-        for pattern in index.beginning_with(tokens[start].word):
+        for pattern in index.beginning_with(tokens[start].word, words):
             match = self._match(tokens, start, pattern)
             if match is None or match[0] < end:
                 continue
