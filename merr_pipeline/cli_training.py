@@ -86,3 +86,28 @@ def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
     path = to / f"{run.resolve().name}.jsonl"
     answer_split(out, run, split, path)
     return path
+
+
+@app.command()
+def ablate(
+    grid: Annotated[str, typer.Argument(help="YAML of an ablation, or paper, which is shipped.")],
+    to: Annotated[Path, typer.Option(help="Folder for cells, table and figure.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One value of the base recipe, key=value; may be repeated."),
+    ] = None,
+) -> None:
+    """Train and score every cell of a grid; a rerun does what is missing. Exits 1 if one fails."""
+    from merr_pipeline.evaluation.ablation import Steps, run_grid
+    from merr_pipeline.evaluation.ablation_page import write_ablation
+    from merr_pipeline.evaluation.grid import load_grid
+    from merr_pipeline.training.answering import answer_split
+    from merr_pipeline.training.loop import train
+    from merr_pipeline.training.recipe import load_recipe
+
+    wanted = load_grid(grid, overrides or ())
+    scores = run_grid(wanted, to, Steps(load_recipe, train, answer_split), console.print)
+    for path in write_ablation(wanted, scores, to):
+        console.print(str(path))
+    if any(one.failure is not None for one in scores):
+        raise typer.Exit(1)
