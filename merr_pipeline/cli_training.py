@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,19 @@ Profile = Annotated[str, typer.Option(help="A shipped profile, or a .yaml of you
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
 ]
+
+
+def need_train(*packages: str) -> None:
+    """Say how to install what is missing.
+
+    Raises:
+        MerrError: one of these, which the extra ``train`` brings, is not installed.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MerrError(
+            f"{', '.join(missing)} is not installed: pip install 'merr-pipeline[train]'."
+        )
 
 
 @app.command()
@@ -79,6 +93,7 @@ def evaluate(
 
 def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
     """Let the model of a run answer a split; gives the answers file."""
+    need_train("torch", "transformers", "peft", "accelerate")
     from merr_pipeline.training.answering import answer_split
 
     if split == "all":
@@ -98,6 +113,7 @@ def ablate(
     ] = None,
 ) -> None:
     """Train and score every cell of a grid; a rerun does what is missing. Exits 1 if one fails."""
+    need_train("torch", "transformers", "peft", "accelerate")
     from merr_pipeline.evaluation.ablation import Steps, run_grid
     from merr_pipeline.evaluation.ablation_page import write_ablation
     from merr_pipeline.evaluation.grid import load_grid
