@@ -1,8 +1,9 @@
-"""The commands of training and evaluation; part of ``merr`` (see ``cli.py``)."""
+"""Commands that need the extra ``train``: they parse, call and print, as those of `cli`."""
 
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from merr_pipeline.schema import MerrError
 
 app = typer.Typer()
-console = Console(soft_wrap=True, highlight=False, markup=False)
+console = Console(soft_wrap=True)  # lines in a log stay whole
 
 Profile = Annotated[str, typer.Option(help="A shipped profile, or a .yaml of your own.")]
 Overrides = Annotated[
@@ -80,13 +81,14 @@ def evaluate(
     files = [*(answers or ()), *(_answered(folder, out, split, to) for folder in run or ())]
     found = score(out, files, to, options, load_settings(profile, overrides or ()))
     for note in found.notes:
-        console.print(note)
+        console.print(note, highlight=False, markup=False)
     for one in found.scores:
         if one.missing:
             told = named(list(one.missing))
-            console.print(f"{one.name}: no answer to {len(one.missing)} clips: {told}")
+            line = f"{one.name}: no answer to {len(one.missing)} clips: {told}"
+            console.print(line, highlight=False, markup=False)
     for path in found.files:
-        console.print(str(path))
+        console.print(str(path), highlight=False, markup=False)
     if not found.is_whole:
         raise typer.Exit(1)
 
@@ -122,8 +124,9 @@ def ablate(
     from merr_pipeline.training.recipe import load_recipe
 
     wanted = load_grid(grid, overrides or ())
-    scores = run_grid(wanted, to, Steps(load_recipe, train, answer_split), console.print)
+    say = partial(console.print, highlight=False, markup=False)
+    scores = run_grid(wanted, to, Steps(load_recipe, train, answer_split), say)
     for path in write_ablation(wanted, scores, to):
-        console.print(str(path))
+        say(str(path))
     if any(one.failure is not None for one in scores):
         raise typer.Exit(1)
