@@ -68,7 +68,7 @@ def evaluate(
     profile: Profile = "embedded",
     overrides: Overrides = None,
 ) -> None:
-    """Score answers of models against a dataset: 0 all answered, 1 some clips without an answer."""
+    """Score answers against a dataset; exits 1 if a clip has no answer, or a judge failed."""
     from merr_pipeline.evaluation.run import evaluate as score
     from merr_pipeline.evaluation.run import make_options
     from merr_pipeline.evaluation.score import Draws
@@ -95,11 +95,11 @@ def evaluate(
 
 def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
     """Let the model of a run answer a split; gives the answers file."""
+    if split == "all":
+        raise MerrError("--run answers one split: name it with --split.")
     need_train("torch", "transformers", "peft", "accelerate")
     from merr_pipeline.training.answering import answer_split
 
-    if split == "all":
-        raise MerrError("--run answers one split: name it with --split.")
     path = to / f"{run.resolve().name}.jsonl"
     answer_split(out, run, split, path)
     return path

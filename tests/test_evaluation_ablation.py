@@ -216,11 +216,12 @@ def test_the_table_has_a_row_for_each_cell_and_names_failures(out, tmp_path):
     ]
     page = files[0].read_text("utf-8")
     assert "| peak | low | 100.0 [100.0, 100.0] |" in page
-    assert "| first | low | – | – | – | – | – | failed |" in page
+    assert "| first | low | – | – | – | – | – | – | failed |" in page
     assert "* failed: frame=first: RuntimeError: out of memory" in page
     rows = list(csv.DictReader(files[1].read_text("utf-8").splitlines()))
     assert [row["cell"] for row in rows] == ["base", "frame=first", "frame=middle", "rate=high"]
     assert float(rows[2]["accuracy"]) == pytest.approx(3 / 7, abs=1e-6)
+    assert float(rows[2]["parse_failures"]) == pytest.approx(4 / 7, abs=1e-6)
     assert rows[1]["failure"] == "RuntimeError: out of memory"
     first = [path.read_bytes() for path in files]
     assert [path.read_bytes() for path in write_ablation(grid, scores, tmp_path)] == first

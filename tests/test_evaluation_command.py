@@ -227,6 +227,7 @@ def test_the_command_exits_0_with_all_answers_and_1_without(out, good, bad, tmp_
         (["--judge", "jury"], "there is text, vision, audio, second"),
         (["--judge", "text"], "llm.text.base_url and llm.text.model must be set"),
         (["--wheels", "nowhere"], "is not a folder"),
+        (["--run", "nowhere", "--split", "all"], "--run answers one split"),
         (["--folds", "nowhere.csv"], "cannot be read"),
     ],
 )

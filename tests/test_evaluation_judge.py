@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def judged(
     folder: Path,
     given: dict[str, ModelAnswer],
     roles: Sequence[Any] = ("text",),
+    clips: str = "",
     **more: Any,
 ) -> Judged:
     text = {"base_url": server.url, **QUICK, "max_tokens": 500}
@@ -72,10 +74,12 @@ def judged(
         {"text": text, "second": {**text, "model": "other"}, **more}
     )
 
+    about = replace(truth, clips={clip: truth.clips[clip] for clip in clips or given})
+
     async def run() -> Judged:
         async with Door(settings, roles, folder / "judge.sqlite", PRICES, {}) as door:
             judge = Judge(door, roles, load_prompt())
-            return await judge.judge(truth, given, [f"model of {role}" for role in roles])
+            return await judge.judge(about, given, [f"model of {role}" for role in roles])
 
     return asyncio.run(run())
 
@@ -200,11 +204,14 @@ def test_an_answer_without_an_emotion_has_the_lowest_label_overlap(truth, tmp_pa
     assert "emotions" not in set(map(kind, server.requests))
 
 
-def test_clips_without_an_answer_are_named(truth, tmp_path):
+def test_clips_without_an_answer_are_named_and_have_the_lowest_score(truth, tmp_path):
     with ModelServer(usual) as server:
-        found = judged(server, truth, tmp_path, answers("a"))
+        found = judged(server, truth, tmp_path, answers("a"), clips="abch")
 
-    assert found.missing == ("b", "c", "d", "e", "f", "g")  # h has no text that reasons
+    assert found.missing == ("b", "c")  # h has no text that reasons
+    assert found.of("clue") == {"a": 5.5, "b": 1.0, "c": 1.0}
+    assert found.of("label") == {"a": 10.0, "c": 1.0}  # of b the question named the label
+    assert not any("words of b" in request.text for request in server.requests)
 
 
 def test_the_end_of_the_budget_is_told_by_clip(truth, tmp_path):

@@ -77,6 +77,7 @@ class CellScore:
     cell: Cell
     values: dict[str, Value]  # `HEADLINE`; empty where it failed
     less_base: Value | None  # in the grid's score; null for the base itself
+    parse_failures: float  # share of the answers in which no label could be read
     without_answer: int
     failure: str | None
 
@@ -168,9 +169,15 @@ def _scored(
                 failure = str(error).splitlines()[0]
         base = scores if job is jobs[0] else base
         less = _less(scores, base, grid.score, draws) if job is not jobs[0] else None
-        values = scores.values if scores else {}
         found.append(
-            CellScore(job.cell, values, less, len(scores.missing) if scores else 0, failure)
+            CellScore(
+                job.cell,
+                scores.values if scores else {},
+                less,
+                scores.parse_failures if scores else 0.0,
+                len(scores.missing) if scores else 0,
+                failure,
+            )
         )
     return found
 

@@ -36,25 +36,24 @@ def write_ablation(grid: Grid, scores: Sequence[CellScore], to: Path) -> list[Pa
 def _page(grid: Grid, scores: Sequence[CellScore]) -> str:
     axes = list(grid.axes)
     less = f"{TITLES[grid.score]} less the first"
-    head = [*axes, *(TITLES[key] for key in HEADLINE), less, "no answer"]
+    head = [*axes, *(TITLES[key] for key in HEADLINE), less, "unread", "no answer"]
     rows = []
     for one in scores:
         choices = [one.cell.choices[axis] for axis in axes]
         if one.failure is not None:
-            rows.append([*choices, *["–"] * (len(HEADLINE) + 1), "failed"])
+            rows.append([*choices, *["–"] * (len(HEADLINE) + 2), "failed"])
             continue
         values = [told(one.values[key], key) for key in HEADLINE]
         shown = told(one.less_base, grid.score, sign=True)
         clear = one.less_base is not None and one.less_base.is_clear
-        rows.append(
-            [*choices, *values, f"**{shown}**" if clear else shown, f"{one.without_answer:,}"]
-        )
+        unread, unanswered = f"{100 * one.parse_failures:.1f}", f"{one.without_answer:,}"
+        rows.append([*choices, *values, f"**{shown}**" if clear else shown, unread, unanswered])
     lines = [
         "# Ablation",
         "",
-        f"Base recipe `{grid.base}`, scored on the split `{grid.split}`. In percent, with 95 % "
-        "intervals. The first row is the base; a difference in bold, on the same draws of the "
-        "clips, leaves zero out.",
+        f"Base recipe `{Path(grid.base).stem}`, scored on the split `{grid.split}`. In percent, "
+        "with 95 % intervals. The first row is the base; a difference in bold, on the same draws "
+        "of the clips, leaves zero out.",
         "",
         *table(head, rows),
         "",
@@ -71,11 +70,14 @@ def _table(grid: Grid, scores: Sequence[CellScore]) -> str:
     columns = [f"{key}{part}" for key in HEADLINE for part in ("", "_low", "_high")]
     less = [f"{grid.score}_less_base{part}" for part in ("", "_low", "_high")]
     out = csv.writer(sink, lineterminator="\n")
-    out.writerow(["cell", *grid.axes, *columns, *less, "without_answer", "failure"])
+    out.writerow(
+        ["cell", *grid.axes, *columns, *less, "parse_failures", "without_answer", "failure"]
+    )
     for one in scores:
         cells = [cell for key in HEADLINE for cell in _three(one.values.get(key))]
         choices = [one.cell.choices[axis] for axis in grid.axes]
-        ends = [*_three(one.less_base), one.without_answer, one.failure or ""]
+        unread = round(one.parse_failures, 6)
+        ends = [*_three(one.less_base), unread, one.without_answer, one.failure or ""]
         out.writerow([one.cell.name, *choices, *cells, *ends])
     return sink.getvalue()
 

@@ -3,7 +3,8 @@
 Each judge is asked about the clues once in each order of the two texts, then which emotions each
 text names, then about these two lists in each order. All goes through the model door: its cache
 makes a second run free, its repair turn shows a judge what is wrong with a malformed reply, its
-budget ends it. A clip for which a question fails is named, and does not count.
+budget ends it. A clip for which a question fails is named, and does not count; one without an
+answer is named and has the lowest score.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from merr_pipeline.evaluation.answers import ModelAnswer
-from merr_pipeline.evaluation.judged import Judged, Verdict
+from merr_pipeline.evaluation.judged import KINDS, Judged, Verdict
 from merr_pipeline.evaluation.truth import TrueClip, Truth
 from merr_pipeline.fuse.prompt import as_data
 from merr_pipeline.llm.messages import system, user
@@ -103,7 +104,7 @@ class Judge:
             *(self._one(clips[c], answers[c].answer, role) for c, role in asked),
             return_exceptions=True,
         )
-        verdicts: dict[str, dict[str, dict[str, Verdict]]] = {"clue": {}, "label": {}}
+        verdicts: dict[str, dict[str, dict[str, Verdict]]] = {kind: {} for kind in KINDS}
         failures: dict[str, str] = {}
         wordless: set[str] = set()
         for (clip_id, role), said in zip(asked, found, strict=True):
@@ -117,12 +118,17 @@ class Judge:
                     verdicts["label"].setdefault(clip_id, {})[role] = said.label
                 if said.wordless:
                     wordless.add(clip_id)
+        missing = tuple(c for c in clips if c not in answers)
+        for clip_id in missing:  # as little as there can be
+            kinds = ("clue",) if clips[clip_id].told else KINDS
+            for kind in kinds:
+                verdicts[kind][clip_id] = dict.fromkeys(self._roles, Verdict((LOWEST, LOWEST)))
         return Judged(
             self._roles,
             tuple(models),
             verdicts,
             failures,
-            tuple(c for c in clips if c not in answers),
+            missing,
             tuple(c for c, one in clips.items() if c in answers and one.told),
             tuple(sorted(wordless)),
         )

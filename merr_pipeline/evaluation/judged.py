@@ -42,7 +42,7 @@ class Judged:
     models: tuple[str, ...]  # their names, in the same order
     verdicts: Mapping[str, Mapping[str, Mapping[str, Verdict]]]  # kind -> clip -> role
     failures: Mapping[str, str]  # clip -> the first that went wrong
-    missing: tuple[str, ...]  # clips with a reference and no answer
+    missing: tuple[str, ...]  # clips with a reference and no answer: the lowest score
     told: tuple[str, ...]  # clips whose question names the label: no label overlap
     wordless: tuple[str, ...] = ()  # clips whose truth names no emotion: no label overlap
 

@@ -162,7 +162,7 @@ def _set_tables(all_scores: Sequence[Scores]) -> Iterator[str]:
         "",
         "First against the open labels, then against the one label. The hit rate grows with the "
         "list: read it with the other two. Skipped are clips whose truth has no class; “neutral” "
-        "is in no emotion wheel.",
+        "is in no emotion wheel. Of a list all words count, in a text those of emotion_words.yaml.",
         "",
     )
 
@@ -202,6 +202,9 @@ def _judge_table(some: Sequence[tuple[str, Judged]], draws: Draws) -> list[str]:
         if judged.failures:
             lines += ["", f"Not judged for {name}: {len(judged.failures):,} clips"]
             lines += [f"* {clip_id}: {why}" for clip_id, why in list(judged.failures.items())[:5]]
+        if judged.missing:
+            clips = named(list(judged.missing))
+            lines += ["", f"No answer of {name}, so the lowest score: {clips}."]
         if judged.told:
             lines += [
                 "",
