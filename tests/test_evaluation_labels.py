@@ -53,6 +53,8 @@ READER = Reader(SPACE, load_rules())
         ("The dominant emotion is worry; there is some sadness too.", "worried", Why.CONCLUSION),
         ("A smile might mean joy. It can be inferred that she is angry.", "angry", Why.ONLY),
         ("Though it might suggest joy, the brow shows that he is worried.", "worried", Why.ONLY),
+        ("happy, excited", "happy", Why.ONLY),
+        ("He is disgusted, and disgust shows in his face.", OTHER, Why.ONLY),
         ("Is she happy? No. She is sad.", "sad", Why.ONLY),
         ("She seems to be more annoyed than worried.", "angry", Why.ONLY),
         ("Consistent with happiness rather than surprise.", "happy", Why.ONLY),

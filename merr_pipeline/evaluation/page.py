@@ -160,9 +160,10 @@ def _set_tables(all_scores: Sequence[Scores]) -> Iterator[str]:
     yield from table(["answers", "classes", *(TITLES[k] for k in keys), "clips", "skipped"], rows)
     yield from (
         "",
-        "First against the open labels, then against the one label. The hit rate grows with the "
-        "list: read it with the other two. Skipped are clips whose truth has no class; “neutral” "
-        "is in no emotion wheel. Of a list all words count, in a text those of emotion_words.yaml.",
+        "Set precision and recall are against the open labels; the hit rate and the F beside it "
+        "against the one label. It grows with the list: read it with the other two. Skipped are "
+        "clips whose truth has no class; “neutral” is in no emotion wheel. Of a list all words "
+        "count, in a text those of emotion_words.yaml.",
         "",
     )
 
@@ -214,7 +215,8 @@ def _judge_table(some: Sequence[tuple[str, Judged]], draws: Draws) -> list[str]:
 
 
 def _difference_table(differences: Sequence[Difference]) -> list[str]:
-    keys = list(dict.fromkeys(key for one in differences for key in one.values))
+    there = (k for one in differences for k, v in one.values.items() if v.value is not None)
+    keys = list(dict.fromkeys(there))
     head = ["score", *(f"{one.name} less {one.against}" for one in differences)]
     rows = [
         [

@@ -48,7 +48,7 @@ class Why(StrEnum):
 
     ALONE = "alone"  # the answer is the label and nothing else
     CONCLUSION = "conclusion"  # it is named in the conclusion
-    ONLY = "only"  # the text names no other
+    ONLY = "only"  # the text names no other label of the space
     LAST_WORD = "last_word"
     SEVERAL = "several"  # it names several and concludes on none: unread
     NONE = "none"  # it names no emotion: unread
@@ -204,8 +204,9 @@ class Reader:
             return Read(named[0].label, Why.CONCLUSION)
         plainly = [one for one in every if one.word not in self._rules.only_alone]
         for some in (plainly, named):
-            if len(labels := {one.label for one in some}) == 1:
-                return Read(labels.pop(), Why.ONLY)
+            labels = {one.label for one in some}
+            if len(ours := labels - {OTHER} or labels) == 1:
+                return Read(ours.pop(), Why.ONLY)
         return Read(UNREAD, Why.SEVERAL if plainly or named else Why.NONE)
 
     def _mentions(self, text: str, start: int = 0, alone_too: bool = False) -> Iterator[_Mention]:
