@@ -86,17 +86,16 @@ class Answerer:
             suppress_tokens=own.suppress_tokens,
         )
 
-    @torch.inference_mode()
     def answers(self, asked: Sequence[Asked]) -> list[Answer]:
         """One answer for each question, in their order."""
         prompts = [self._prompt(one) for one in asked]
         found: dict[int, Answer] = {}
         for some in batched(_by_length(prompts), self._how.batch):
             batch = self._together([prompts[index] for index in some])
-            found |= zip(some, self._generated(batch), strict=True)
+            with torch.inference_mode():
+                found |= zip(some, self._generated(batch), strict=True)
         return [found[index] for index in range(len(asked))]
 
-    @torch.inference_mode()
     def label_probabilities(
         self, asked: Sequence[Asked], labels: Sequence[str]
     ) -> list[list[float]]:
@@ -110,7 +109,8 @@ class Answerer:
         found: dict[int, list[float]] = {}
         for some in batched(_by_length(prompts), at_once):
             batch = self._together([prompts[index] for index in some])
-            likelihoods = self._likelihoods(batch, replies).double()
+            with torch.inference_mode():
+                likelihoods = self._likelihoods(batch, replies).double()
             found |= zip(some, likelihoods.softmax(-1).tolist(), strict=True)
         return [found[index] for index in range(len(asked))]
 

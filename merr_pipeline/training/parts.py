@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from merr_pipeline.training.configuration import EmotionLlamaConfig
+from merr_pipeline.schema import MerrError
+from merr_pipeline.training.configuration import ENCODERS, EmotionLlamaConfig
 from merr_pipeline.training.encoders import NATIVE
 from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
 from merr_pipeline.training.processing import EmotionLlamaProcessor
@@ -66,3 +67,28 @@ def _encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
         folder, dtype=dtype, local_files_only=True
     )
     return made
+
+
+def add_encoder(model: EmotionLlamaForConditionalGeneration, name: str, folder: Path) -> None:
+    """Put an encoder into a model that was trained without, on features that it had made.
+
+    Raises:
+        MerrError: there is no encoder of this name, the model has it, or its features are of
+            another width than those that the model learned from.
+    """
+    if name not in ENCODERS or name in model.model.encoders:
+        why = "the model has it" if name in ENCODERS else f"there is {', '.join(ENCODERS)}"
+        raise MerrError(f"encoder {name}: {why}.")
+    if not folder.is_dir():
+        raise MerrError(f"encoder {name}: {folder} is not a folder.")
+    encoder = _encoder(folder, model.dtype).to(model.device).eval()
+    width = getattr(model.config, f"{name}_width")
+    if encoder.config.hidden_size != width:
+        raise MerrError(
+            f"encoder {name}: {folder} makes features of width {encoder.config.hidden_size}, and "
+            f"the model learned from {width}."
+        )
+    if hasattr(encoder.config, "mask_ratio"):
+        encoder.config.mask_ratio = 0.0  # as EmotionLlamaConfig has it
+    model.model.encoders[name] = encoder.requires_grad_(False)
+    setattr(model.config, f"{name}_config", encoder.config)
