@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is not installed")
 pytest.importorskip("transformers", reason="the extra train is not installed")
 
 import torch
+from made_clips import at_rate, sine, write_clip
 from made_emotion_llama import (
     CHAT,
     WIDTH,
@@ -17,11 +24,21 @@ from made_emotion_llama import (
     made_processor,
     made_prompt,
 )
+from made_parts import read_parts, write_parts
+from made_rows import MadeStore, made_clip, made_identities, not_ok
 
+from merr_pipeline.dataset.assemble import assemble
+from merr_pipeline.dataset.instructions import GIVEN, load_questions
+from merr_pipeline.schema import ClipId, MerrError
+from merr_pipeline.settings import load_settings
+from merr_pipeline.training import answering
 from merr_pipeline.training.answerer import Answerer, Asked, How
+from merr_pipeline.training.answering import answer_split
+from merr_pipeline.training.asking import Pools
 from merr_pipeline.training.collate import PaddingCollator
 from merr_pipeline.training.loss import IGNORED
 from merr_pipeline.training.processing import Question
+from merr_pipeline.training.records import read_records
 
 pytestmark = pytest.mark.extras
 
@@ -172,3 +189,180 @@ class TestLabelProbabilities:
         )
 
         assert seen == ["audio"]
+
+
+NAMES = ["a", "b", "silent", "undecided"]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """Four clips in the split test: one without sound, one without a label; and one to train."""
+    out = tmp_path_factory.mktemp("built")
+    store, clips = MadeStore(), []
+    for number, name in enumerate([*NAMES, "other"]):
+        path = out / "input" / f"{name}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        sound = None if name == "silent" else sine(220, 1.0)
+        write_clip(path, at_rate([4 * i + 20 for i in range(25)]), sound=sound)
+        split = "train" if name == "other" else "test"
+        clip = made_clip(number, split=split, source_id=name)
+        clip = replace(clip, clip_id=ClipId(name), media_path=path.name)
+        changes: dict[str, dict[str, object]] = {
+            "silent": {"probe": {"has_sound": False}},
+            "undecided": {"label": not_ok("skipped", "label_undecided") | {"label": None}},
+        }
+        store.add(clip, **changes.get(name, {}))
+        clips.append(clip)
+    assemble(out, clips, store, [], load_settings(environment={}), made_identities())
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A saved model with all encoders, of random weights."""
+    folder = tmp_path_factory.mktemp("run")
+    for one in read_parts(write_parts(tmp_path_factory.mktemp("parts"))):
+        one.save_pretrained(folder)
+    return folder
+
+
+HOW = How(longest=6, batch=2)
+
+
+def ask(out: Path, run: Path, to: Path, **more):
+    more = {"clips": out / "input", "device": "cpu", "how": HOW} | more
+    return answer_split(out, run, "test", to, **more)
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(out, run, tmp_path_factory) -> Path:
+    """The answers of a run that nothing disturbed."""
+    to = tmp_path_factory.mktemp("answers") / "answers.jsonl"
+    result = ask(out, run, to)
+    assert (result.failed, result.exit_code) == ([], 0)
+    assert result.answers == result.asked == len(lines(to))
+    return to
+
+
+class TestAnswersOfASplit:
+    def test_every_record_of_the_split_has_its_answer_in_order(self, out, whole):
+        records = read_records(out, "test").records
+        found = lines(whole)
+
+        assert [one["record_id"] for one in found] == [one.record_id for one in records]
+        assert {one["task"] for one in found} == {"emotion", "sentiment", "describe", "reason"}
+        assert all(
+            set(one)
+            == {"clip_id", "task", "record_id", "question", "answer", "label_probabilities"}
+            for one in found
+        )
+        assert not whole.with_name("answers.jsonl.part").exists()
+        assert not whole.with_name("answers.failed.jsonl").exists()
+
+    def test_label_probabilities_are_of_the_clips_label_space(self, whole):
+        weights = {one["record_id"]: one["label_probabilities"] for one in lines(whole)}
+
+        assert sum(weights["a:coarse:emotion"].values()) == pytest.approx(1, abs=1e-5)
+        assert list(weights["a:coarse:emotion"])[:2] == ["happy", "sad"]
+        assert len(weights["a:coarse:emotion"]) == 9
+        assert weights["a:fine:reason"] is None
+        assert "undecided:coarse:emotion" not in weights
+        assert "undecided:coarse:describe" in weights
+
+    def test_no_question_names_the_label(self, out, whole):
+        pools = load_questions()
+        given = [one.replace("{label}", "happy") for one in pools.pools[GIVEN]]
+        recorded = {one.record_id: one.question for one in read_records(out, "test").records}
+        asked = {one["record_id"]: one["question"] for one in lines(whole)}
+        reasons = {name for name in asked if name.endswith(":reason")}
+
+        assert reasons
+        assert all(asked[name] in pools.pools["reason"] for name in reasons)
+        assert all(asked[name] == recorded[name] for name in set(asked) - reasons)
+        assert Pools(None).names_its_label(given[0], "happy")
+        assert not Pools(None).names_its_label(given[0], "sad")
+
+    def test_a_run_that_was_killed_goes_on_and_asks_nothing_twice(
+        self, out, run, whole, tmp_path, monkeypatch
+    ):
+        to = tmp_path / "answers.jsonl"
+        part, done = tmp_path / "answers.jsonl.part", []
+
+        class KilledError(Exception):
+            pass
+
+        def kill(*arguments):
+            if len(done) == 3:
+                raise KilledError
+            done.append(arguments)
+            return real(*arguments)
+
+        real = answering._answer
+        monkeypatch.setattr(answering, "_answer", kill)
+        with pytest.raises(KilledError):
+            ask(out, run, to)
+        monkeypatch.undo()
+        kept = part.read_bytes()
+        assert not to.exists()
+        assert kept
+        part.write_bytes(kept + b'{"clip_id": "b", "ta')  # a line that the kill has cut
+        result = ask(out, run, to)
+
+        assert result.asked == len(lines(whole)) - kept.count(b"\n")
+        assert to.read_bytes() == whole.read_bytes()
+        assert ask(out, run, to).asked == 0
+        assert to.read_bytes() == whole.read_bytes()
+
+    def test_tasks_may_be_asked_one_after_another(self, out, run, whole, tmp_path):
+        to = tmp_path / "answers.jsonl"
+        ask(out, run, to, tasks=("emotion",))
+        assert {one["task"] for one in lines(to)} == {"emotion"}
+        ask(out, run, to)
+        by_id = {one["record_id"]: one for one in lines(whole)}
+        assert {one["record_id"]: one for one in lines(to)} == by_id
+
+    def test_a_clip_that_cannot_be_read_is_named_and_asked_when_it_is_back(
+        self, out, run, whole, tmp_path
+    ):
+        clips = tmp_path / "clips"
+        shutil.copytree(out / "input", clips)
+        (clips / "b.mp4").unlink()
+        to = tmp_path / "answers.jsonl"
+        result = ask(out, run, to, clips=clips)
+        failed = lines(tmp_path / "answers.failed.jsonl")
+
+        assert result.exit_code == 1
+        assert [one["clip_id"] for one in failed] == ["b"]
+        assert "b.mp4" in failed[0]["reason"]
+        assert "b" not in {one["clip_id"] for one in lines(to)}
+
+        shutil.copy(out / "input" / "b.mp4", clips)
+        result = ask(out, run, to, clips=clips)
+        assert result.exit_code == 0
+        assert result.asked == sum(one["clip_id"] == "b" for one in lines(whole))
+        assert not (tmp_path / "answers.failed.jsonl").exists()
+        ids = [one["record_id"] for one in lines(whole)]
+        assert [one["record_id"] for one in lines(to)] == ids
+
+    def test_answers_of_another_model_are_never_mixed_in(self, out, run, tmp_path):
+        to = tmp_path / "answers.jsonl"
+        ask(out, run, to, tasks=("emotion",))
+        other = tmp_path / "other"
+        shutil.copytree(run, other)
+        os.utime(other / "model.safetensors", (1, 1))
+        with pytest.raises(MerrError, match="answers of another model"):
+            ask(out, other, to)
+        foreign = tmp_path / "foreign.jsonl"
+        foreign.write_text("{}\n")
+        with pytest.raises(MerrError, match="not of our making"):
+            ask(out, run, foreign)
+
+    def test_unknown_tasks_and_empty_splits_are_said(self, out, run, tmp_path):
+        with pytest.raises(MerrError, match="tasks: joy"):
+            ask(out, run, tmp_path / "x.jsonl", tasks=("joy",))
+        with pytest.raises(MerrError, match="no coarse or fine records in the split validation"):
+            answer_split(out, run, "validation", tmp_path / "x.jsonl", device="cpu")
