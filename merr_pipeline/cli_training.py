@@ -1,4 +1,4 @@
-"""The commands of ``merr`` that need the extra ``train``; joined to the others in `cli`."""
+"""Commands that need the extra ``train``: they parse, call and print, as those of `cli`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,43 @@ from rich.console import Console
 from merr_pipeline.schema import MerrError
 
 app = typer.Typer()
-console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+console = Console(soft_wrap=True)  # lines in a log stay whole
+notes = Console(stderr=True, soft_wrap=True)
+
+RecipeValues = Annotated[
+    list[str] | None, typer.Option("--set", help="One value, key=value; may be repeated.")
+]
+
+
+def need_train(*packages: str) -> None:
+    """Say how to install what is missing.
+
+    Raises:
+        MerrError: one of these, which the extra ``train`` brings, is not installed.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MerrError(
+            f"{', '.join(missing)} is not installed: pip install 'merr-pipeline[train]'."
+        )
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="stage1, stage2, or a .yaml of your own.")],
+    overrides: RecipeValues = None,
+) -> None:
+    """Fine-tune the model on a dataset; a rerun goes on from the last checkpoint.
+
+    On several GPUs: python -m torch.distributed.run --nproc-per-node N -m merr_pipeline.cli train …
+    """
+    from merr_pipeline.training.recipe import load_recipe
+
+    need_train("torch", "transformers", "peft", "accelerate")
+    read = load_recipe(recipe, overrides or ())
+    from merr_pipeline.training.loop import train as run
+
+    run(read, say=lambda text: console.print(text, highlight=False, markup=False))
 
 
 @app.command()
@@ -50,7 +85,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a trained model about clips: label, probabilities, reasons; exits 1 if one is refused."""
-    _check_extra()
+    need_train("torch", "transformers", "peft", "accelerate")
     from merr_pipeline.files import write_atomically
     from merr_pipeline.training.answerer import How
     from merr_pipeline.training.predicting import as_text
@@ -67,14 +102,14 @@ def predict(
         _by_name(encoder or ()),
         device,
         How(beams=beams, longest=longest),
-        notes.print,
+        lambda line: notes.print(line, markup=False, highlight=False),
     )
     content = json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False) + "\n"
     if as_json:
         sys.stdout.write(content)
     else:
         for one in found:
-            console.print(as_text(one))
+            console.print(as_text(one), highlight=False, markup=False, emoji=False)
     if out is not None:
         write_atomically(out if is_file else out / "predictions.json", content.encode())
     if any(one.refused is not None for one in found):
@@ -86,13 +121,3 @@ def _by_name(given: list[str] | tuple[str, ...]) -> dict[str, Path]:
     if wrong := [name for name, equals, path in pairs if not equals or not path]:
         raise MerrError(f"--encoder {wrong[0]}: say NAME=FOLDER.")
     return {name: Path(path) for name, _, path in pairs}
-
-
-def _check_extra() -> None:
-    """Raise MerrError where torch or transformers are not installed."""
-    packages = ("torch", "transformers", "peft", "accelerate")
-    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
-        raise MerrError(
-            f"{', '.join(missing)} is missing: .venv/bin/uv pip install -e '.[train]' "
-            "-c constraints.txt"
-        )
