@@ -42,7 +42,7 @@ templates_app = typer.Typer(
     help="The words, rules and prompts in use: shipped, or of your own.", no_args_is_help=True
 )
 app.add_typer(templates_app, name="templates")
-app.add_typer(training_app)
+app.add_typer(training_app)  # without a name: its commands stand beside these
 console = Console(soft_wrap=True)  # lines in a log stay whole
 
 Clips = Annotated[Path, typer.Argument(help="Folder that holds the clips (searched through).")]

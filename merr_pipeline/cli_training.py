@@ -22,6 +22,11 @@ RecipeValues = Annotated[
     list[str] | None, typer.Option("--set", help="One value, key=value; may be repeated.")
 ]
 
+Profile = Annotated[str, typer.Option(help="A shipped profile, or a .yaml of your own.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
+]
+
 
 def need_train(*packages: str) -> None:
     """Say how to install what is missing.
@@ -67,12 +72,8 @@ def predict(
             help="FILE.json for the predictions, or a folder for them and for what was measured."
         ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="How the clips are looked at; as a build's.")] = (
-        "embedded"
-    ),
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
-    ] = None,
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
     encoder: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FOLDER of one that the model was trained without; repeatable."),
@@ -121,3 +122,76 @@ def _by_name(given: list[str] | tuple[str, ...]) -> dict[str, Path]:
     if wrong := [name for name, equals, path in pairs if not equals or not path]:
         raise MerrError(f"--encoder {wrong[0]}: say NAME=FOLDER.")
     return {name: Path(path) for name, _, path in pairs}
+
+
+@app.command()
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="Output folder of a finished build.")],
+    to: Annotated[Path, typer.Option(help="Folder for results.json, results.md and figures.")],
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(help="JSONL of a model's answers; may be repeated, all against the first."),
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(help="Output folder of a training run, which answers first; repeatable."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation, test or all.")] = "test",
+    reading: Annotated[
+        str, typer.Option(help="rules, or last_word as the published evaluation reads.")
+    ] = "rules",
+    folds: Annotated[
+        Path | None, typer.Option(help="CSV clip_id,fold, or DFEW's folder of set_1.csv, ...")
+    ] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(help="MERTools' folder emotion_wheel, for the EW metric.")
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="Role of a model that judges: text, second; repeatable."),
+    ] = None,
+    show: Annotated[
+        list[str] | None, typer.Option(help="Clip whose label probabilities are drawn; repeatable.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Draws for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
+    profile: Profile = "embedded",
+    overrides: Overrides = None,
+) -> None:
+    """Score answers of models against a dataset: 0 all answered, 1 some clips without an answer."""
+    from merr_pipeline.evaluation.run import evaluate as score
+    from merr_pipeline.evaluation.run import make_options
+    from merr_pipeline.evaluation.score import Draws
+    from merr_pipeline.exports.wanted import named
+    from merr_pipeline.settings import load_settings
+
+    options = make_options(
+        split, reading, folds, wheels, judge or (), show or (), Draws(seed, rounds)
+    )
+    files = [*(answers or ()), *(_answered(folder, out, split, to) for folder in run or ())]
+    found = score(out, files, to, options, load_settings(profile, overrides or ()))
+    for note in found.notes:
+        console.print(note, highlight=False, markup=False)
+    for one in found.scores:
+        if one.missing:
+            told = named(list(one.missing))
+            console.print(
+                f"{one.name}: no answer to {len(one.missing)} clips: {told}",
+                highlight=False,
+                markup=False,
+            )
+    for path in found.files:
+        console.print(str(path), highlight=False, markup=False)
+    if not found.is_whole:
+        raise typer.Exit(1)
+
+
+def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
+    """Let the model of a run answer a split; gives the answers file."""
+    from merr_pipeline.training.answering import answer_split
+
+    if split == "all":
+        raise MerrError("--run answers one split: name it with --split.")
+    path = to / f"{run.resolve().name}.jsonl"
+    answer_split(out, run, split, path)
+    return path

@@ -21,6 +21,7 @@ from merr_pipeline.templates import (
 READ_BY: dict[str, tuple[str, ...]] = {
     "action_units.yaml": ("face", "moment", "label", "fine", "dataset"),
     "agreement.yaml": ("dataset",),
+    "answer_reading.yaml": ("evaluate",),
     "asr_gates.yaml": ("transcript",),
     "au_phrases.yaml": ("fine", "dataset"),
     "blendshapes.yaml": ("face",),
@@ -32,6 +33,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "fine_prompt.yaml": ("fine",),
     "fine_text.yaml": ("fine",),
     "grounding_lexicon.yaml": ("fine", "dataset"),
+    "judge_prompt.yaml": ("evaluate",),
     "label_spaces.yaml": ("moment", "label", "fine", "dataset"),
     "manifest_presets.yaml": ("manifest",),
     "moment_rules.yaml": ("moment",),

@@ -15,6 +15,8 @@ from merr_pipeline import pipeline, templates
 from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.dataset.decisions import Decisions
 from merr_pipeline.dataset.texts import TEXTS_STAGE, check_templates
+from merr_pipeline.evaluation.judge import load_prompt
+from merr_pipeline.evaluation.reading import load_rules
 from merr_pipeline.llm.prices import load_prices
 from merr_pipeline.report.published import load_published
 from merr_pipeline.schema import MerrError
@@ -69,6 +71,7 @@ STAGES = {
     "manifest": lambda settings: read_columns("", "dfew", settings.templates),
     "budget": lambda settings: load_prices(settings.templates),
     "report": lambda settings: load_published(settings.templates),
+    "evaluate": lambda settings: (load_rules(settings.templates), load_prompt(settings.templates)),
 }
 
 
