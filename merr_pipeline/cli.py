@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from merr_pipeline import __version__
+from merr_pipeline.cli_training import app as training_app
 from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 
@@ -41,6 +42,7 @@ templates_app = typer.Typer(
     help="The words, rules and prompts in use: shipped, or of your own.", no_args_is_help=True
 )
 app.add_typer(templates_app, name="templates")
+app.add_typer(training_app)
 console = Console(soft_wrap=True)  # lines in a log stay whole
 
 Clips = Annotated[Path, typer.Argument(help="Folder that holds the clips (searched through).")]

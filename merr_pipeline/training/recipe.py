@@ -41,6 +41,9 @@ class ModelRecipe(Section):
     language_model: Path | None = Field(None, description="Folder of any causal language model.")
     encoders: EncoderFolders = EncoderFolders()
     layout: Literal["published", "modern"] = Field("published", description="Of a prompt.")
+    layout_changes: dict[str, int] = Field(
+        default_factory=dict, description="Numbers of the layout that differ, such as audio: 8."
+    )
     widths: dict[str, int] = Field(
         default_factory=dict, description="Of features of absent encoders, if not the published."
     )
