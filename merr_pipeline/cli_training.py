@@ -42,6 +42,57 @@ def need_train(*packages: str) -> None:
 
 
 @app.command()
+def features(
+    out: Annotated[
+        Path | None, typer.Argument(help="Output folder of a build; as data.out.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .yaml of your own.")] = (
+        "stage1"
+    ),
+    clips: Annotated[
+        Path | None, typer.Option(help="Input folder of the build; as data.clips.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="The cache; as data.features.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="One value, key=value; may be repeated.")
+    ] = None,
+    image_features: Annotated[
+        bool, typer.Option("--image-features", help="Also of pictures: some 3 MB a clip.")
+    ] = False,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Clips encoded together; else 16 on a GPU, 1 without.")
+    ] = None,
+) -> None:
+    """Encode each clip of a finished dataset once; a rerun does only what is missing."""
+    need_train("torch", "transformers", "peft", "accelerate")
+    from merr_pipeline.training.caching import make_features
+    from merr_pipeline.training.recipe import load_recipe
+
+    chosen = load_recipe(recipe, overrides or ())
+    named = {"out": out, "clips": clips, "features": to}
+    said = {key: path for key, path in named.items() if path is not None}
+    chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update=said)})
+    done = make_features(
+        chosen, image_features, batch, lambda line: notes.print(line, highlight=False, markup=False)
+    )
+    console.print(
+        f"{chosen.data.features}: {done.clips} clips, {done.made} made now",
+        highlight=False,
+        markup=False,
+    )
+    for clip_id, why in sorted(done.failed.items()):
+        notes.print(f"{clip_id}: {why}", highlight=False, markup=False)
+    if done.failed:
+        console.print(
+            f"{len(done.failed)} clips could not be read and are not in it; mend them and run it "
+            "again",
+            highlight=False,
+            markup=False,
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="stage1, stage2, or a .yaml of your own.")],
     overrides: RecipeValues = None,

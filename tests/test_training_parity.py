@@ -1,7 +1,7 @@
 """The published model, as its code has it, held against ours without its weights.
 
-Here: tokens of a picture, the prompt and its labels token by token, which numbers are trained, and
-how fast they learn. `test_training_model.py` has the shapes of EVA-CLIP-g and how patches are merged.
+Here: tokens of a picture, the prompt and its labels token by token, which numbers are trained, how
+fast they learn. `test_training_model.py` has the shapes of EVA-CLIP-g and how patches are merged.
 """
 
 from __future__ import annotations

@@ -197,3 +197,54 @@ def content_hash(*parts: Any) -> str:
 
 def _short(value: Any) -> str:
     return value[:12] if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True)
+class ShardFacts:
+    """What a shard says of itself."""
+
+    made_by: MadeBy
+    made_from: Mapping[str, str]  # by clip_id
+    failed: Mapping[str, str]  # clip_id -> why
+
+
+def shard_numbers(folder: Path) -> list[int]:
+    """Of all shards in a folder, in their order."""
+    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("part-*.arrow"))
+
+
+def read_shard(path: Path) -> ShardFacts:
+    """Ids and metadata of a shard; its vectors are not touched.
+
+    Raises:
+        MerrError: it cannot be read.
+    """
+    try:
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source)
+            metadata = reader.schema.metadata or {}
+            batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
+            made_from = {
+                clip_id: made_from
+                for batch in batches
+                for clip_id, made_from in zip(
+                    batch["clip_id"].to_pylist(), batch["made_from"].to_pylist(), strict=True
+                )
+            }
+            failed = json.loads(metadata[FAILED_KEY])
+            return ShardFacts(made_by_from(metadata[KEY]), made_from, failed)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise MerrError(
+            f"{path} is no shard of a feature cache that can be read ({error}).\n"
+            "Delete it and run `merr features` again, which makes what is missing."
+        ) from error
+
+
+def thin_shard(path: Path, keep: set[str], failed: Mapping[str, str]) -> None:
+    """Write a shard again with fewer clips."""
+    facts = read_shard(path)
+    with pa.memory_map(str(path)) as source:
+        rows = [
+            row for row in pa.ipc.open_file(source).read_all().to_pylist() if row["clip_id"] in keep
+        ]
+    write_shard(path, facts.made_by, rows, failed)

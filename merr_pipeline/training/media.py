@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from merr_pipeline.media.container import open_media
 from merr_pipeline.media.frames import read_frames
 from merr_pipeline.media.pictures import frame_jpeg
 from merr_pipeline.media.sound import read_sound
@@ -164,11 +165,19 @@ def frame_of(path: Path, which: WhichFrame, clip_id: str, frame_count: int | Non
 
 
 def _sound(path: Path) -> np.ndarray:
-    """Samples; none where the sound cannot be decoded, as the voice stage has found before."""
+    """Samples; none where the sound cannot be decoded, as the voice stage has found before.
+
+    Raises:
+        MerrError: the file is no clip at all, which no build would have taken.
+    """
     try:
         return read_sound(path, RATE_HZ).samples
     except NotOk:
-        return np.zeros(0, np.float32)
+        try:
+            with open_media(path):
+                return np.zeros(0, np.float32)
+        except NotOk as error:
+            raise MerrError(f"{path} cannot be read: {error}") from error
 
 
 def _milliseconds(time_s: float) -> int:

@@ -87,7 +87,7 @@ def predict(
         raise MerrError(f"label.space = {space}: there is {', '.join(known)}.")
     model, processor = load_run(run_folder, device)
     for name, folder in (encoders or {}).items():
-        add_encoder(model, name, folder)
+        add_encoder(model, processor, name, folder)
     _check_encoders(model, run_folder)
     answerer = Answerer(model, processor, how)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as place:
