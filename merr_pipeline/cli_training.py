@@ -117,6 +117,10 @@ def predict(
     question: Annotated[
         str | None, typer.Option(help="Asked in place of a question for the reasons.")
     ] = None,
+    transcript: Annotated[
+        str | None,
+        typer.Option(help="What is said in the clip; a sidecar or subtitle says it too."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -151,6 +155,7 @@ def predict(
         None if is_file else out,
         profile,
         overrides or (),
+        transcript,
         _by_name(encoder or ()),
         device,
         How(beams=beams, longest=longest),

@@ -79,9 +79,10 @@ def test_from_clips_to_predictions(tmp_path):
     # answers about the test split, scored
     scores = tmp_path / "scores"
     merr("evaluate", out, "--run", second, "--to", scores)
-    answers = [json.loads(line) for line in (scores / "second.jsonl").open(encoding="utf-8")]
-    there = {row["clip_id"]: row for row in rows(out, "clips") if row["split"] == "test"}
-    assert set(there) == TEST
+    said = (scores / "second.jsonl").read_text("utf-8").splitlines()
+    answers = [json.loads(line) for line in said]
+    there = {row["clip_id"]: row for row in rows(out, "clips")}
+    assert {name for name, row in there.items() if row["split"] == "test"} == TEST
     assert {one["clip_id"] for one in answers} == TEST
     assert {one["task"] for one in answers} == {"emotion", "sentiment", "describe", "reason"}
     results = json.loads((scores / "results.json").read_text("utf-8"))
@@ -89,12 +90,13 @@ def test_from_clips_to_predictions(tmp_path):
     assert set(results["answers"]) == {"second"}
 
     # and about a clip by itself: what was measured, and so what it is answered, is the same
-    printed = merr(
-        "predict", clips / "clips" / "surprise.mp4", "--run", second, "--json", "--device", "cpu"
-    )
-    [one] = json.loads(printed[printed.index("[\n") :].partition("\n]\n")[0] + "\n]")
-    assert one["transcript"] == there["surprise"]["transcript"]
-    assert one["peak_time_s"] == there["surprise"]["peak_time_s"]
+    clip = clips / "clips" / "anger_subtitled.mp4"
+    found = tmp_path / "predicted.json"
+    merr("predict", clip, "--run", second, "--out", found, "--device", "cpu")
+    [one] = json.loads(found.read_text("utf-8"))
+    measured = there["anger_subtitled"]
+    assert one["transcript"] == measured["transcript"]
+    assert one["peak_time_s"] == measured["peak_time_s"]
     assert set(one["probabilities"]) == MERR9
     assert one["label"] in MERR9
     assert one["shown"] == ["image", "face", "temporal", "audio"]

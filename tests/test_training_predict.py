@@ -24,6 +24,7 @@ from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import SettingsError
 from merr_pipeline.training import perceiving
 from merr_pipeline.training.answerer import How
+from merr_pipeline.training.perceiving import perceive
 from merr_pipeline.training.predicting import predict
 
 pytestmark = pytest.mark.extras
@@ -130,6 +131,14 @@ class TestPredict:
             [clips / "smile.mp4"], run, "And why?", predicted[0], how=How(longest=4), device="cpu"
         )
         assert one.question == "And why?"
+
+    def test_words_may_be_said_on_the_command_line(self, clips, tmp_path):
+        clip = shutil.copy(clips / "dark.mp4", tmp_path)
+        [one] = perceive([Path(clip)], tmp_path / "out", transcript="Oh no.").seen
+        assert one.row["transcript"] == "Oh no."
+        assert "words" not in one.missing
+        with pytest.raises(MerrError, match="one transcript for 3 clips"):
+            perceive([clips], tmp_path / "out", transcript="Oh no.")
 
     def test_a_build_finds_the_rows_done(self, predicted, clips, tmp_path):
         out = tmp_path / "out"

@@ -62,6 +62,7 @@ def perceive(
     out: Path,
     profile: str = "embedded",
     overrides: Sequence[str] = (),
+    transcript: str | None = None,
     told: Callable[[str], None] = lambda line: None,
 ) -> Perceived:
     """Run the stages that a prompt needs on files, and on all media in folders.
@@ -71,19 +72,23 @@ def perceive(
         out: the annotation store is here; what it has is not made again.
         profile: as that of a build.
         overrides: ``key=value`` of settings.
+        transcript: what is said in the one clip that there is.
         told: called with a line before a while of silence.
 
     Raises:
-        MerrError: a path is not there, the settings are wrong, or a tool is missing.
+        MerrError: a path is not there, the settings are wrong, a tool is missing, or a transcript
+            is given for several clips.
     """
     settings = with_places(_asking_nobody(load_settings(profile, overrides)), out)
     if settings.templates is not None:
         check_folder(settings.templates)
     root, names = _named(clips)
+    if transcript is not None and len(names) > 1:
+        raise MerrError(f"one transcript for {len(names)} clips; a .txt beside each says it too.")
     check_ready(settings)
     out.mkdir(parents=True, exist_ok=True)
     with held(out):
-        inputs = without_taken_down(_opened(root, names, out), read_record(out))
+        inputs = without_taken_down(_opened(root, names, out, transcript), read_record(out))
         pipeline = open_stages(settings, out)
         pipeline.store.refresh()
         _run(pipeline, inputs, settings, out, told)
@@ -131,9 +136,11 @@ def _named(clips: Sequence[Path]) -> tuple[Path, dict[str, str]]:
     return root, dict(name_clips(sorted(file.relative_to(root).as_posix() for file in files)))
 
 
-def _opened(root: Path, names: dict[str, str], out: Path) -> Inputs:
+def _opened(root: Path, names: dict[str, str], out: Path, transcript: str | None) -> Inputs:
     hashes = HashMemory(out / "cache" / "hashes.json")
-    rows = [{"clip_id": name, "path": path} for path, name in names.items()]
+    rows = [
+        {"clip_id": name, "path": path, "transcript": transcript} for path, name in names.items()
+    ]
     opened = [open_row(root, row, number, hashes) for number, row in enumerate(rows, start=1)]
     clips = [one for one in opened if isinstance(one, Clip)]
     return Inputs(tuple(clips), tuple(one for one in opened if isinstance(one, Refusal)))

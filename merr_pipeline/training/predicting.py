@@ -57,6 +57,7 @@ def predict(
     out: Path | None = None,
     profile: str = "embedded",
     overrides: Sequence[str] = (),
+    transcript: str | None = None,
     encoders: Mapping[str, Path] | None = None,
     device: str | None = None,
     how: How | None = None,
@@ -71,6 +72,7 @@ def predict(
         out: where the annotation store is kept; by default it is gone afterwards.
         profile: of perception.
         overrides: ``key=value`` of settings; ``label.space`` says which labels there are.
+        transcript: what is said in the one clip that there is.
         encoders: folders of those that the model was trained without, by name.
         device: of the model; the first GPU by default, where there is one.
         how: how answers are made.
@@ -91,7 +93,7 @@ def predict(
     _check_encoders(model, run_folder)
     answerer = Answerer(model, processor, how)
     with tempfile.TemporaryDirectory() if out is None else nullcontext(str(out)) as place:
-        found = perceive(clips, Path(place), profile, overrides, told)
+        found = perceive(clips, Path(place), profile, overrides, transcript, told)
         of_clip = shown_to(model, processor, recipe_of(run_folder, None, found.root, None))
         told(f"asking the model about {sum(one.row is not None for one in found.seen)} clips")
         return [
