@@ -119,7 +119,7 @@ def predict(
     ] = None,
     transcript: Annotated[
         str | None,
-        typer.Option(help="What is said in the clip; a sidecar or subtitle says it too."),
+        typer.Option(help="What is said in it; else its sidecar or subtitles say."),
     ] = None,
     out: Annotated[
         Path | None,
