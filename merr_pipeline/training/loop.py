@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
 
 from merr_pipeline.files import write_atomically
 from merr_pipeline.schema import MerrError
@@ -38,6 +37,7 @@ from merr_pipeline.training.trainer import (
     EmotionLlamaTrainer,
     checkpoints,
     step_of,
+    trained_state,
 )
 
 FREE = ("to", "keep", "batch.workers", "batch.peak_tflops")
@@ -81,8 +81,7 @@ def train(
     speed = trainer.whole_speed()
     state = trained_state(trainer.model)
     if place.rank == 0:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        write_adapter(recipe.to, model, processor, state)
+        write_adapter(recipe.to, trainer.model, processor, state)
         if recipe.keep.merge:
             write_merged(recipe.to, recipe, processor)
         peak = recipe.batch.peak_tflops or measured_peak_tflops(
@@ -128,17 +127,6 @@ def check_folder(recipe: Recipe) -> None:
             )
 
 
-def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """What was trained, by name, whole and on the CPU. All ranks must call."""
-    found = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            value = parameter.detach()
-            whole = value.full_tensor() if hasattr(value, "full_tensor") else value
-            found[name] = whole.cpu()
-    return found
-
-
 def _trainer(
     recipe: Recipe, of_clip: OfClip | None, place: Ranks, tell: Callable[[str], None]
 ) -> tuple[EmotionLlamaTrainer, EmotionLlamaProcessor, Sizes]:
@@ -154,9 +142,8 @@ def _trainer(
     collate = StepCollator(inner.config, pad, recipe.batch.row_tokens, recipe.batch.packed)
     data = LearningData(recipe, processor, of_clip, collate, place)
     prepare(model, recipe)
-    layer = type(inner.model.language_model.layers[0]).__name__
     arguments = training_arguments(
-        recipe, recipe.to / CHECKPOINTS, place.ranks, bool(data.validation), layer
+        recipe, recipe.to / CHECKPOINTS, place.ranks, bool(data.validation)
     )
     counts = trained_parameters(model)
     tell(
