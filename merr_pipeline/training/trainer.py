@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -307,6 +308,8 @@ class EmotionLlamaTrainer(Trainer):
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
     """What was trained, by name, whole and on the CPU. All ranks must call."""
+    if isinstance(model, FSDPModule):
+        model.reshard()  # what a forward has gathered is not to be kept
     trained = {name: one.detach() for name, one in model.named_parameters() if one.requires_grad}
     found: dict[str, Tensor] = whole(trained)
     return found
