@@ -15,6 +15,7 @@ import transformers
 from merr_pipeline.files import write_atomically
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training.computing import prepare, training_arguments
+from merr_pipeline.training.configuration import ENCODERS
 from merr_pipeline.training.data import OfClip
 from merr_pipeline.training.learned import LearningData, Ranks, dataset_hash
 from merr_pipeline.training.lora import quiet_peft, trained_parameters
@@ -29,6 +30,7 @@ from merr_pipeline.training.saved import (
     write_recipe,
     write_summary,
 )
+from merr_pipeline.training.shown import shown
 from merr_pipeline.training.speed import Sizes, Speed, measured_peak_tflops, sizes_of, synchronize
 from merr_pipeline.training.start import RECIPE, completed, trainable
 from merr_pipeline.training.trainer import (
@@ -135,9 +137,8 @@ def _trainer(
     model, processor = trainable(recipe)
     sizes, inner = sizes_of(model), model.get_base_model()
     if of_clip is None:
-        from merr_pipeline.training.shown import shown
-
-        of_clip = shown(recipe, processor, list(inner.model.encoders))
+        widths = {name: getattr(inner.config, f"{name}_width") for name in ENCODERS}
+        of_clip = shown(recipe, processor, list(inner.model.encoders), widths)
     pad = processor.tokenizer.pad_token_id
     collate = StepCollator(inner.config, pad, recipe.batch.row_tokens, recipe.batch.packed)
     data = LearningData(recipe, processor, of_clip, collate, place)
@@ -152,6 +153,8 @@ def _trainer(
         f"parameters of LoRA and {counts['projector']:,} of projectors, on {arguments.device} "
         f"x {place.ranks}"
     )
+    for clip_id, why in data.lost.items():
+        tell(f"{clip_id} is left out: {why}")
     if not data.validation:
         tell("the dataset has no records in the split validation: nothing is validated")
     with quiet_peft():

@@ -40,7 +40,7 @@ def from_parts(
     head = text.get_output_embeddings()
     if getattr(head, "bias", None) is not None:
         raise ValueError(f"the head of {language_model} has a bias")
-    loaded = {name: _encoder(path, dtype) for name, path in (encoders or {}).items()}
+    loaded = {name: load_encoder(path, dtype) for name, path in (encoders or {}).items()}
     config = EmotionLlamaConfig(
         text_config=text.config,
         **{f"{name}_config": encoder.config for name, encoder in loaded.items()},
@@ -60,7 +60,8 @@ def from_parts(
     return model
 
 
-def _encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+def load_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """A pretrained encoder; nothing is fetched."""
     kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
     made: torch.nn.Module = NATIVE.get(kind, AutoModel).from_pretrained(
         folder, dtype=dtype, local_files_only=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,17 @@ class Pixels:
         return torch.from_numpy(normal.transpose(2, 0, 1).copy())
 
 
+@dataclass(frozen=True)
+class PixelValues:
+    """The pixels of each encoder: that part of a processor which needs no tokenizer."""
+
+    pixels: Mapping[str, Mapping[str, Any]]  # fields of `Pixels` by encoder
+
+    def picture_values(self, name: str, pictures: Sequence[Image.Image]) -> Tensor:
+        """What the encoder ``name`` reads: ``[pictures, 3, height, width]``."""
+        return Pixels(**self.pixels[name]).of(pictures)
+
+
 def default_pixels(picture_px: int) -> dict[str, dict[str, Any]]:
     """By encoder: EVA-CLIP-g reads pictures as CLIP does, both MAEs as ImageNet's models do."""
     return {
@@ -46,6 +57,14 @@ def default_pixels(picture_px: int) -> dict[str, dict[str, Any]]:
         "face": {"size_px": 224, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
         "temporal": {"size_px": 224, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
     }
+
+
+def pixels_for(picture_px: int, sizes_px: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
+    """The same for face encoders that read other sizes, by name; null is as published."""
+    found = default_pixels(picture_px)
+    for name in ("face", "temporal"):
+        found[name]["size_px"] = sizes_px.get(name) or found[name]["size_px"]
+    return found
 
 
 def sound_values(samples: np.ndarray) -> Tensor:

@@ -49,6 +49,10 @@ class EmotionLlamaTrainer(Trainer):
     it does not depend on how examples are packed or spread.
     """
 
+    control: Any  # the Trainer's own, as are these
+    optimizer: Any
+    lr_scheduler: Any
+
     def __init__(
         self,
         model: nn.Module,
@@ -149,7 +153,7 @@ class EmotionLlamaTrainer(Trainer):
             if self._spread:
                 layers = self.model.get_base_model().model.language_model.layers
                 shard(self.model, layers, self._place.ranks, self.args.device)
-            self.optimizer: Any = make_optimizer(model or self.model, self._recipe.learn)
+            self.optimizer = make_optimizer(model or self.model, self._recipe.learn)
         made: torch.optim.Optimizer = self.optimizer
         return made
 
@@ -159,7 +163,7 @@ class EmotionLlamaTrainer(Trainer):
         """The published one."""
         del num_training_steps
         if self.lr_scheduler is None:
-            self.lr_scheduler: Any = make_schedule(optimizer or self.optimizer, self._recipe.learn)
+            self.lr_scheduler = make_schedule(optimizer or self.optimizer, self._recipe.learn)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
