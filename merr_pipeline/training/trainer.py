@@ -269,9 +269,10 @@ class EmotionLlamaTrainer(Trainer):
             speed = self.whole_speed()
             self.wait_for_all()
             if self._place.rank == 0:
-                whole = folder / STAGING / name
-                write_atomically(whole / SPEED, json.dumps(speed.as_dict()).encode())
-                settle(whole, folder / name)
+                written = folder / STAGING / name
+                write_atomically(written / SPEED, json.dumps(speed.as_dict()).encode())
+                settle(written, folder / name)
+                written.parent.rmdir()
                 for old in checkpoints(folder)[: -self._recipe.keep.checkpoints]:
                     shutil.rmtree(old)
             self.wait_for_all()
