@@ -1,4 +1,4 @@
-"""Commands that need the extra ``train``: they parse, call and print, as those of `cli`."""
+"""The commands of ``merr`` that need the extra ``train``; joined to the others in `cli`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,13 @@ from rich.console import Console
 from merr_pipeline.schema import MerrError
 
 app = typer.Typer()
-console = Console(soft_wrap=True)  # lines in a log stay whole
-notes = Console(stderr=True, soft_wrap=True)
-
-RecipeValues = Annotated[
-    list[str] | None, typer.Option("--set", help="One value, key=value; may be repeated.")
-]
+console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 Profile = Annotated[str, typer.Option(help="A shipped profile, or a .yaml of your own.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, key=value; may be repeated.")
 ]
-
-
-def need_train(*packages: str) -> None:
-    """Say how to install what is missing.
-
-    Raises:
-        MerrError: one of these, which the extra ``train`` brings, is not installed.
-    """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MerrError(
-            f"{', '.join(missing)} is not installed: pip install 'merr-pipeline[train]'."
-        )
 
 
 @app.command()
@@ -64,7 +47,7 @@ def features(
     ] = None,
 ) -> None:
     """Encode each clip of a finished dataset once; a rerun does only what is missing."""
-    need_train("torch", "transformers", "peft", "accelerate")
+    _check_extra()
     from merr_pipeline.training.caching import make_features
     from merr_pipeline.training.recipe import load_recipe
 
@@ -72,22 +55,14 @@ def features(
     named = {"out": out, "clips": clips, "features": to}
     said = {key: path for key, path in named.items() if path is not None}
     chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update=said)})
-    done = make_features(
-        chosen, image_features, batch, lambda line: notes.print(line, highlight=False, markup=False)
-    )
-    console.print(
-        f"{chosen.data.features}: {done.clips} clips, {done.made} made now",
-        highlight=False,
-        markup=False,
-    )
+    done = make_features(chosen, image_features, batch, notes.print)
+    console.print(f"{chosen.data.features}: {done.clips} clips, {done.made} made now")
     for clip_id, why in sorted(done.failed.items()):
-        notes.print(f"{clip_id}: {why}", highlight=False, markup=False)
+        notes.print(f"{clip_id}: {why}")
     if done.failed:
         console.print(
             f"{len(done.failed)} clips could not be read and are not in it; mend them and run it "
-            "again",
-            highlight=False,
-            markup=False,
+            "again"
         )
         raise typer.Exit(1)
 
@@ -95,19 +70,19 @@ def features(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="stage1, stage2, or a .yaml of your own.")],
-    overrides: RecipeValues = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="One value, key=value; may be repeated.")
+    ] = None,
 ) -> None:
     """Fine-tune the model on a dataset; a rerun goes on from the last checkpoint.
 
-    On several GPUs: python -m torch.distributed.run --nproc-per-node N -m merr_pipeline.cli train …
+    On N GPUs: python -m torch.distributed.run --nproc-per-node N -m merr_pipeline.cli train ...
     """
+    _check_extra()
+    from merr_pipeline.training.loop import train as run
     from merr_pipeline.training.recipe import load_recipe
 
-    need_train("torch", "transformers", "peft", "accelerate")
-    read = load_recipe(recipe, overrides or ())
-    from merr_pipeline.training.loop import train as run
-
-    run(read, say=lambda text: console.print(text, highlight=False, markup=False))
+    run(load_recipe(recipe, overrides or ()), say=console.print)
 
 
 @app.command()
@@ -141,7 +116,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a trained model about clips: label, probabilities, reasons; exits 1 if one is refused."""
-    need_train("torch", "transformers", "peft", "accelerate")
+    _check_extra()
     from merr_pipeline.files import write_atomically
     from merr_pipeline.training.answerer import How
     from merr_pipeline.training.predicting import as_text
@@ -166,7 +141,7 @@ def predict(
         sys.stdout.write(content)
     else:
         for one in found:
-            console.print(as_text(one), highlight=False, markup=False, emoji=False)
+            console.print(as_text(one))
     if out is not None:
         write_atomically(out if is_file else out / "predictions.json", content.encode())
     if any(one.refused is not None for one in found):
@@ -227,23 +202,21 @@ def evaluate(
     files = [*(answers or ()), *(_answered(folder, out, split, to) for folder in run or ())]
     found = score(out, files, to, options, load_settings(profile, overrides or ()))
     for note in found.notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(note)
     for one in found.scores:
         if one.missing:
             told = named(list(one.missing))
-            console.print(
-                f"{one.name}: no answer to {len(one.missing)} clips: {told}",
-                highlight=False,
-                markup=False,
-            )
+            line = f"{one.name}: no answer to {len(one.missing)} clips: {told}"
+            console.print(line)
     for path in found.files:
-        console.print(str(path), highlight=False, markup=False)
+        console.print(str(path))
     if not found.is_whole:
         raise typer.Exit(1)
 
 
 def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
     """Let the model of a run answer a split; gives the answers file."""
+    _check_extra()
     from merr_pipeline.training.answering import answer_split
 
     if split == "all":
@@ -251,3 +224,40 @@ def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
     path = to / f"{run.resolve().name}.jsonl"
     answer_split(out, run, split, path)
     return path
+
+
+@app.command()
+def ablate(
+    grid: Annotated[str, typer.Argument(help="YAML of an ablation, or paper, which is shipped.")],
+    to: Annotated[Path, typer.Option(help="Folder for cells, table and figure.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One value of the base recipe, key=value; may be repeated."),
+    ] = None,
+) -> None:
+    """Train and score every cell of a grid; a rerun does what is missing. Exits 1 if one fails."""
+    _check_extra()
+    from merr_pipeline.evaluation.ablation import Steps, run_grid
+    from merr_pipeline.evaluation.ablation_page import write_ablation
+    from merr_pipeline.evaluation.grid import load_grid
+    from merr_pipeline.training.answering import answer_split
+    from merr_pipeline.training.loop import train
+    from merr_pipeline.training.recipe import load_recipe
+
+    wanted = load_grid(grid, overrides or ())
+    say = console.print
+    scores = run_grid(wanted, to, Steps(load_recipe, train, answer_split), say)
+    for path in write_ablation(wanted, scores, to):
+        say(str(path))
+    if any(one.failure is not None for one in scores):
+        raise typer.Exit(1)
+
+
+def _check_extra() -> None:
+    """Raise MerrError where torch or transformers are not installed."""
+    packages = ("torch", "transformers", "peft", "accelerate")
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise MerrError(
+            f"{', '.join(missing)} is missing: .venv/bin/uv pip install -e '.[train]' "
+            "-c constraints.txt"
+        )

@@ -72,10 +72,18 @@ def random_features(seed: str) -> dict[str, torch.Tensor]:
 
 
 def made_language_model(folder: Path, family: str = "llama") -> Path:
-    """With random weights, and its tokenizer, as somebody published it."""
+    """With random weights, and its tokenizer, as somebody published it.
+
+    The weights are larger than fresh ones are: through those, which stay as they are, no adapter
+    could make a token likely.
+    """
     torch.manual_seed(0)
     tokenizer = made_tokenizer()
-    AutoModelForCausalLM.from_config(text_config(family, tokenizer)).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(text_config(family, tokenizer))
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            weight.data *= 25 if "lm_head" in name else 6
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

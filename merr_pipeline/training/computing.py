@@ -17,7 +17,7 @@ from merr_pipeline.training.recipe import Recipe
 
 
 def training_arguments(
-    recipe: Recipe, folder: Path, ranks: int, validated: bool, layer_class: str
+    recipe: Recipe, folder: Path, ranks: int, validated: bool
 ) -> TrainingArguments:
     """What the Trainer is told; it also finds the device and the other ranks.
 
@@ -26,19 +26,8 @@ def training_arguments(
         folder: of checkpoints.
         ranks: processes.
         validated: whether there is a validation split.
-        layer_class: name of the class of the language model's layers.
     """
     steps = recipe.learn.steps
-    sharded: dict[str, Any] = {}
-    if ranks > 1 and recipe.batch.parallel == "fsdp":
-        sharded = {
-            "fsdp": True,
-            "fsdp_config": {
-                "version": 2,
-                "transformer_layer_cls_to_wrap": [layer_class],
-                "cpu_ram_efficient_loading": False,
-            },
-        }
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -47,7 +36,6 @@ def training_arguments(
         max_grad_norm=recipe.learn.clip_norm,
         seed=recipe.learn.seed,
         use_cpu=not torch.cuda.is_available(),
-        bf16=recipe.model.dtype == "bfloat16",
         logging_steps=min(recipe.keep.log_every, steps),
         logging_nan_inf_filter=False,
         eval_strategy="steps" if validated else "no",
@@ -56,11 +44,8 @@ def training_arguments(
         save_steps=min(recipe.keep.save_every, steps),
         remove_unused_columns=False,
         ignore_data_skip=True,  # our order knows where to go on
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
         disable_tqdm=True,
         report_to="none",
-        **sharded,
     )
 
 

@@ -18,6 +18,7 @@ from merr_pipeline.training.packing import StepCollator
 from merr_pipeline.training.processing import EmotionLlamaProcessor
 from merr_pipeline.training.recipe import Recipe
 from merr_pipeline.training.records import Records, read_records
+from merr_pipeline.training.shown import without_lost
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LearningData:
             raise MerrError(
                 f"batch.samples is {recipe.batch.samples}, which {place.ranks} ranks cannot share."
             )
-        self.training = training_records(recipe)
+        self.training, self.lost = without_lost(training_records(recipe), of_clip)
         self._examples = Examples(self.training, processor, of_clip, recipe.data.longest)
         found = self.training.records
         self.order = Order(
@@ -62,6 +63,8 @@ class LearningData:
         checked = validation_records(recipe)
         self.validation: dict[str, list[int]] = {}
         if checked is not None:
+            checked, lost = without_lost(checked, of_clip)
+            self.lost = {**self.lost, **lost}
             self._checked = Examples(checked, processor, of_clip, recipe.data.longest)
             self.validation = by_task(checked, recipe.keep.validate_most)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
 
 from merr_pipeline.files import write_atomically
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training.computing import prepare, training_arguments
+from merr_pipeline.training.configuration import ENCODERS
 from merr_pipeline.training.data import OfClip
 from merr_pipeline.training.learned import LearningData, Ranks, dataset_hash
 from merr_pipeline.training.lora import quiet_peft, trained_parameters
@@ -30,6 +30,7 @@ from merr_pipeline.training.saved import (
     write_recipe,
     write_summary,
 )
+from merr_pipeline.training.shown import shown
 from merr_pipeline.training.speed import Sizes, Speed, measured_peak_tflops, sizes_of, synchronize
 from merr_pipeline.training.start import RECIPE, completed, trainable
 from merr_pipeline.training.trainer import (
@@ -38,6 +39,7 @@ from merr_pipeline.training.trainer import (
     EmotionLlamaTrainer,
     checkpoints,
     step_of,
+    trained_state,
 )
 
 FREE = ("to", "keep", "batch.workers", "batch.peak_tflops")
@@ -81,8 +83,7 @@ def train(
     speed = trainer.whole_speed()
     state = trained_state(trainer.model)
     if place.rank == 0:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        write_adapter(recipe.to, model, processor, state)
+        write_adapter(recipe.to, trainer.model, processor, state)
         if recipe.keep.merge:
             write_merged(recipe.to, recipe, processor)
         peak = recipe.batch.peak_tflops or measured_peak_tflops(
@@ -128,17 +129,6 @@ def check_folder(recipe: Recipe) -> None:
             )
 
 
-def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """What was trained, by name, whole and on the CPU. All ranks must call."""
-    found = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            value = parameter.detach()
-            whole = value.full_tensor() if hasattr(value, "full_tensor") else value
-            found[name] = whole.cpu()
-    return found
-
-
 def _trainer(
     recipe: Recipe, of_clip: OfClip | None, place: Ranks, tell: Callable[[str], None]
 ) -> tuple[EmotionLlamaTrainer, EmotionLlamaProcessor, Sizes]:
@@ -147,16 +137,14 @@ def _trainer(
     model, processor = trainable(recipe)
     sizes, inner = sizes_of(model), model.get_base_model()
     if of_clip is None:
-        from merr_pipeline.training.shown import shown
-
-        of_clip = shown(recipe, processor, list(inner.model.encoders))
+        widths = {name: getattr(inner.config, f"{name}_width") for name in ENCODERS}
+        of_clip = shown(recipe, processor, list(inner.model.encoders), widths)
     pad = processor.tokenizer.pad_token_id
     collate = StepCollator(inner.config, pad, recipe.batch.row_tokens, recipe.batch.packed)
     data = LearningData(recipe, processor, of_clip, collate, place)
     prepare(model, recipe)
-    layer = type(inner.model.language_model.layers[0]).__name__
     arguments = training_arguments(
-        recipe, recipe.to / CHECKPOINTS, place.ranks, bool(data.validation), layer
+        recipe, recipe.to / CHECKPOINTS, place.ranks, bool(data.validation)
     )
     counts = trained_parameters(model)
     tell(
@@ -165,6 +153,8 @@ def _trainer(
         f"parameters of LoRA and {counts['projector']:,} of projectors, on {arguments.device} "
         f"x {place.ranks}"
     )
+    for clip_id, why in data.lost.items():
+        tell(f"{clip_id} is left out: {why}")
     if not data.validation:
         tell("the dataset has no records in the split validation: nothing is validated")
     with quiet_peft():

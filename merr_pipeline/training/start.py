@@ -16,7 +16,7 @@ from merr_pipeline.training.layout import PRESETS
 from merr_pipeline.training.lora import quiet_peft, with_lora
 from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
 from merr_pipeline.training.parts import from_parts
-from merr_pipeline.training.preprocessing import default_pixels
+from merr_pipeline.training.preprocessing import pixels_for
 from merr_pipeline.training.processing import EmotionLlamaProcessor
 from merr_pipeline.training.recipe import Recipe, load_recipe
 
@@ -126,11 +126,11 @@ def _model_of(start: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _processor(recipe: Recipe, folder: Path) -> EmotionLlamaProcessor:
     layout = {**PRESETS[recipe.model.layout].as_dict(), **recipe.model.layout_changes}
-    pixels = default_pixels(layout["picture_px"])
-    for name, encoder in recipe.model.encoders.folders().items():
-        size = getattr(AutoConfig.from_pretrained(encoder), "image_size", None)
-        if name in pixels and name != "image" and size is not None:
-            pixels[name]["size_px"] = size
+    sizes_px = {
+        name: getattr(AutoConfig.from_pretrained(encoder), "image_size", None)
+        for name, encoder in recipe.model.encoders.folders().items()
+    }
+    pixels = pixels_for(layout["picture_px"], sizes_px)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked; any token will do

@@ -8,12 +8,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -23,11 +26,19 @@ from merr_pipeline.schema import MerrError
 from merr_pipeline.training.learned import LearningData, Ranks
 from merr_pipeline.training.optimizer import make_optimizer, make_schedule
 from merr_pipeline.training.packing import Step, unlearned
+from merr_pipeline.training.parallel import (
+    Sharded,
+    gradients_met,
+    load_spread,
+    replicated,
+    shard,
+    whole,
+)
 from merr_pipeline.training.recipe import Recipe
 from merr_pipeline.training.saved import settle
 from merr_pipeline.training.speed import Speed, synchronize
 
-SPEED = "speed.json"
+SPEED, OPTIMIZER, SCHEDULE = "speed.json", "optimizer.pt", "schedule.pt"
 STAGING = ".tmp-staging"
 
 
@@ -37,6 +48,10 @@ class EmotionLlamaTrainer(Trainer):
     The loss of a step is the mean over all supervised tokens of all its forwards on all ranks, so
     it does not depend on how examples are packed or spread.
     """
+
+    control: Any  # the Trainer's own, as are these
+    optimizer: Any
+    lr_scheduler: Any
 
     def __init__(
         self,
@@ -50,6 +65,8 @@ class EmotionLlamaTrainer(Trainer):
         super().__init__(model=model, args=arguments, eval_dataset=[0] if data.validation else None)
         self.remove_callback(PrinterCallback)
         self._recipe, self._data, self._place, self._say = recipe, data, place, say
+        self._spread = place.ranks > 1 and recipe.batch.parallel == "fsdp"
+        self._mixed = recipe.model.dtype == "bfloat16"
         self._staging: Path | None = None
         self.steps_done = 0  # before this process began
         self.speed = Speed()
@@ -105,19 +122,38 @@ class EmotionLlamaTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         for number, batch in enumerate(inputs.batches):
             last = number == len(inputs.batches) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                given = self._prepare_inputs(batch)
+            with gradients_met(model, now=last):
                 # Gradients of ranks are averaged, and their losses are parts of one mean.
-                loss = model(**given, num_items_in_batch=num_items_in_batch).loss
-                loss = loss * self._place.ranks
-                self.accelerator.backward(loss)
+                loss = self._loss(model, batch, num_items_in_batch) * self._place.ranks
+                loss.backward()
             total += loss.detach()
         return total
 
+    def _loss(self, model: nn.Module, batch: dict[str, Any], items: Any, **how: Any) -> Tensor:
+        """Of one forward: in bf16 where the model is, but for what must be more exact."""
+        given = self._prepare_inputs(batch)
+        with torch.autocast(self.args.device.type, torch.bfloat16, self._mixed):
+            loss: Tensor = model(**given, num_items_in_batch=items, **how).loss
+        return loss
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """The norm of all gradients, from before they were clipped."""
+        norm = nn.utils.clip_grad_norm_(model.parameters(), self.args.max_grad_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _wrap_model(self, model: nn.Module, *_: Any, **__: Any) -> nn.Module:
+        """For several ranks."""
+        if self._place.ranks == 1 or isinstance(model, (Sharded, DistributedDataParallel)):
+            return model
+        return Sharded(model) if self._spread else replicated(model, self.args.device)
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Three groups."""
+        """Three groups, of weights that are spread by now if they are to be."""
         if self.optimizer is None:
-            self.optimizer: Any = make_optimizer(model or self.model, self._recipe.learn)
+            if self._spread:
+                layers = self.model.get_base_model().model.language_model.layers
+                shard(self.model, layers, self._place.ranks, self.args.device)
+            self.optimizer = make_optimizer(model or self.model, self._recipe.learn)
         made: torch.optim.Optimizer = self.optimizer
         return made
 
@@ -127,7 +163,7 @@ class EmotionLlamaTrainer(Trainer):
         """The published one."""
         del num_training_steps
         if self.lr_scheduler is None:
-            self.lr_scheduler: Any = make_schedule(optimizer or self.optimizer, self._recipe.learn)
+            self.lr_scheduler = make_schedule(optimizer or self.optimizer, self._recipe.learn)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -156,11 +192,10 @@ class EmotionLlamaTrainer(Trainer):
         self.model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
         # Ranks that share one model's weights must do the same forwards: then each does all.
-        apart = self._place.ranks > 1 and not self.is_fsdp_enabled
+        apart = self._place.ranks > 1 and not self._spread
         for step in self._data.validation_loader(task, apart):
             for batch in step.batches:
-                given = self._prepare_inputs(batch)
-                sums[0] += self.model(**given, num_items_in_batch=1, logits_to_keep=1).loss
+                sums[0] += self._loss(self.model, batch, 1, logits_to_keep=1)
             sums[1] += step.supervised
         if apart:
             torch.distributed.all_reduce(sums)
@@ -234,12 +269,37 @@ class EmotionLlamaTrainer(Trainer):
             speed = self.whole_speed()
             self.wait_for_all()
             if self._place.rank == 0:
-                whole = folder / STAGING / name
-                write_atomically(whole / SPEED, json.dumps(speed.as_dict()).encode())
-                settle(whole, folder / name)
+                written = folder / STAGING / name
+                write_atomically(written / SPEED, json.dumps(speed.as_dict()).encode())
+                settle(written, folder / name)
+                written.parent.rmdir()
                 for old in checkpoints(folder)[: -self._recipe.keep.checkpoints]:
                     shutil.rmtree(old)
             self.wait_for_all()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """What was trained, and nothing else. All ranks must call."""
+        state = trained_state(self.model)
+        if self.args.should_save:
+            self.model.save_pretrained(output_dir, state_dict=state)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """The same file for any number of ranks. All ranks must call."""
+        state = whole(self.optimizer.state_dict())
+        if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        state = torch.load(Path(checkpoint) / OPTIMIZER, map_location="cpu", weights_only=True)
+        if self._spread:
+            load_spread(self.optimizer.optimizer, state)
+        else:
+            self.optimizer.load_state_dict(state)
+        schedule = torch.load(Path(checkpoint) / SCHEDULE, weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
 
     def _get_output_dir(self, trial: Any) -> str:
         found: str = super()._get_output_dir(trial)
@@ -249,6 +309,15 @@ class EmotionLlamaTrainer(Trainer):
         """Until every rank is here."""
         if self._place.ranks > 1:
             self.accelerator.wait_for_everyone()
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """What was trained, by name, whole and on the CPU. All ranks must call."""
+    if isinstance(model, FSDPModule):
+        model.reshard()  # what a forward has gathered is not to be kept
+    trained = {name: one.detach() for name, one in model.named_parameters() if one.requires_grad}
+    found: dict[str, Tensor] = whole(trained)
+    return found
 
 
 def checkpoints(folder: Path) -> list[Path]:
