@@ -50,6 +50,13 @@ READER = Reader(SPACE, load_rules())
         ("Not only sad: therefore her emotion is anger and sadness.", "angry", Why.CONCLUSION),
         ("Which of happy, sad, angry? Answer: sad", "sad", Why.CONCLUSION),
         ("因此，他并不高兴，而是悲伤", "sad", Why.CONCLUSION),
+        ("The dominant emotion is worry; there is some sadness too.", "worried", Why.CONCLUSION),
+        ("A smile might mean joy. It can be inferred that she is angry.", "angry", Why.ONLY),
+        ("Though it might suggest joy, the brow shows that he is worried.", "worried", Why.ONLY),
+        ("Is she happy? No. She is sad.", "sad", Why.ONLY),
+        ("She seems to be more annoyed than worried.", "angry", Why.ONLY),
+        ("Consistent with happiness rather than surprise.", "happy", Why.ONLY),
+        ("His mother's anger is feared. Therefore neutral.", "neutral", Why.CONCLUSION),
     ],
 )
 def test_a_label_is_read_where_one_is_meant(answer, label, why):
@@ -68,6 +75,7 @@ def test_a_label_is_read_where_one_is_meant(answer, label, why):
         ("There is no fear and no doubt in it.", UNREAD, Why.NONE),
         ("The content of the words is plain, the voice tense.", UNREAD, Why.NONE),
         ("happy, sad", UNREAD, Why.SEVERAL),
+        ('The clues do not bear out the given label "happy".', UNREAD, Why.NONE),
         ("disgust", OTHER, Why.ALONE),
     ],
 )

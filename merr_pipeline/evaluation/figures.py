@@ -93,7 +93,7 @@ def probabilities(
             axes.set_xlim(0, 1)
             axes.set_xticks([0, 0.5, 1])
             axes.set_ylim(len(labels) - 0.5, -0.5)
-            axes.set_title(f"{_short(clip_id)}: {true or 'no label'}", fontsize=8)
+            axes.set_title(f"{_short(clip_id, 22)}: {true or 'no label'}", fontsize=7)
         if len(by_file) > 1:
             handles, names = figure.axes[0].get_legend_handles_labels()
             figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
@@ -132,5 +132,5 @@ def _dot(axes: Axes, place: int, value: Value | None, colour: str) -> None:
     axes.plot([value.value], [place], "o", color=colour, markersize=4)
 
 
-def _short(name: str, most: int = 28) -> str:
+def _short(name: str, most: int) -> str:
     return name if len(name) <= most else f"…{name[1 - most :]}"

@@ -25,11 +25,13 @@ from merr_pipeline.templates import load_model
 
 TEMPLATE = "answer_reading.yaml"
 LONGEST_NAME_WORDS = 2  # of a piece in a list of emotions
-REACH_WORDS, REACH_LETTERS = 5, 4  # of a negation; letters where words are not parted
+REACH_WORDS, REACH_LETTERS = 6, 4  # of a negation; letters where words are not parted
 NAMED_WITHIN_WORDS = 3
 MOST_LETTERS = 20_000  # of an answer that is read, from its end
+CLAUSE_LETTERS = 200  # before a word, in which its clause is looked for
 
 _BREAKS = re.compile(r"[.;:!?,。；：！？，\n]")
+_SENTENCE_END = re.compile(r"[.!?。！？]")
 _PIECES = re.compile(r"[,;、，；/\n|]|\band\b")
 _BARE = " \t\r\n.!?\"'“”‘’*_`#()[]{}<>-•。！"
 
@@ -67,6 +69,7 @@ class Rules(BaseModel):
     negations: tuple[str, ...]
     not_negations: tuple[str, ...]
     clause_ends: tuple[str, ...]
+    concessions: tuple[str, ...]
     only_alone: frozenset[str]
     sha256: str
 
@@ -85,6 +88,7 @@ class _Mention:
     label: str  # or OTHER
     start: int
     end: int
+    is_granted: bool  # in a clause with "although" and the like
 
 
 class Reader:
@@ -96,7 +100,7 @@ class Reader:
         self._naming = re.compile(
             _any_of(rules.naming).pattern + rf"(?:\s*[\w'’]+){{0,{NAMED_WITHIN_WORDS}}}[\s\"'“*]*$"
         )
-        self._ends = _any_of(rules.clause_ends)
+        self._ends, self._granting = _any_of(rules.clause_ends), _any_of(rules.concessions)
         self._not_negating = _any_of(rules.not_negations)
         self._negating = _any_of([one for one in rules.negations if one.isascii()])
         self._negating_letters = tuple(one for one in rules.negations if not one.isascii())
@@ -191,7 +195,11 @@ class Reader:
     def _decide(self, text: str, start: int) -> Read:
         """From here on: the first that is named, or the only one."""
         every = list(self._mentions(text, start, alone_too=True))
-        named = [one for one, before in _with_before(every, text, start) if self._names(before)]
+        every = [one for one in every if not one.is_granted] or every
+        parted = list(_with_before(every, text, start))
+        named = [one for one, before in parted if self._names(before)]
+        if start and parted and _follows_at_once(parted[0][1]):
+            named.insert(0, parted[0][0])
         if start and named:
             return Read(named[0].label, Why.CONCLUSION)
         plainly = [one for one in every if one.word not in self._rules.only_alone]
@@ -201,18 +209,22 @@ class Reader:
         return Read(UNREAD, Why.SEVERAL if plainly or named else Why.NONE)
 
     def _mentions(self, text: str, start: int = 0, alone_too: bool = False) -> Iterator[_Mention]:
-        """Words for emotions that are not negated."""
+        """Words for emotions that are neither negated nor in a question."""
         for found in self._word.finditer(text, start):
             word = found[0]
-            counts = alone_too or word not in self._rules.only_alone
-            if counts and not self._is_negated(text[: found.start()]):
-                yield _Mention(word, self._labels[word], found.start(), found.end())
+            if not alone_too and word in self._rules.only_alone:
+                continue
+            clause = _BREAKS.split(text[max(0, found.start() - CLAUSE_LETTERS) : found.start()])[-1]
+            end = _SENTENCE_END.search(text, found.end())
+            is_asked = end is not None and end[0] in "?？"
+            if not is_asked and not self._is_negated(clause):
+                is_granted = bool(self._granting.search(clause))
+                yield _Mention(word, self._labels[word], found.start(), found.end(), is_granted)
 
-    def _is_negated(self, before: str) -> bool:
-        clause = before[max((one.end() for one in _BREAKS.finditer(before)), default=0) :]
+    def _is_negated(self, clause: str) -> bool:
         clause = self._not_negating.sub(" ", clause)
         clause = self._ends.split(clause)[-1]
-        near = " ".join(clause.split()[-REACH_WORDS:])
+        near = " ".join(clause.rstrip(_BARE).split()[-REACH_WORDS:])
         letters = clause.rstrip()[-REACH_LETTERS:]
         return bool(self._negating.search(near)) or any(
             one in letters for one in self._negating_letters
@@ -238,6 +250,10 @@ def _with_before(
     for one in mentions:
         yield one, text[start : one.start]
         start = one.end
+
+
+def _follows_at_once(before: str) -> bool:
+    return len(before.split()) <= NAMED_WITHIN_WORDS and not _BREAKS.search(before)
 
 
 def _any_of(words: Sequence[str] | dict[str, str]) -> re.Pattern[str]:
