@@ -190,6 +190,32 @@ class TestCache:
             cache.check_widths({"audio": 8, "face": 1024})
 
 
+def batches(workers: int) -> list[dict[str, torch.Tensor]]:
+    """Made examples, some of them without a face, through a loader."""
+    examples = [
+        {
+            "input_ids": [1] * (number + 1),
+            "image_features": torch.full((1, 5, 8), float(number)),
+            **({"face_features": torch.full((1, 4), float(number))} if number % 3 else {}),
+        }
+        for number in range(12)
+    ]
+    collate = PaddingCollator(0)
+    return list(
+        torch.utils.data.DataLoader(examples, batch_size=3, num_workers=workers, collate_fn=collate)
+    )
+
+
+def test_batches_of_a_loaders_workers_are_those_of_the_process_itself():
+    here, there = batches(0), batches(2)
+
+    assert there[0]["image_features"].is_shared()
+    assert not here[0]["image_features"].is_shared()
+    for one, other in zip(here, there, strict=True):
+        assert set(one) == set(other)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 # --- the real thing: tiny encoders, small clips ---------------------------------------------------
 
 ALL = ("image", "face", "temporal", "audio")
@@ -503,6 +529,15 @@ class TestRuns:
         bare = load_recipe("stage1", [f"data.out={tmp_path}", f"data.features={tmp_path}"])
         with pytest.raises(MerrError, match="no encoder is named"):
             make_features(bare)
+        with pytest.raises(MerrError, match="away is no folder"):
+            make_features(with_data(sound, features=tmp_path, clips=tmp_path / "away"))
+
+    def test_a_disk_that_is_too_small_is_said_before(self, sound, tmp_path, monkeypatch):
+        free = shutil.disk_usage(tmp_path)._replace(free=200_000)
+        monkeypatch.setattr(caching.shutil, "disk_usage", lambda folder: free)
+
+        with pytest.raises(MerrError, match=r"of 6 clips take 0\.0 GB, and .* has 0\.0 GB free"):
+            make_features(with_data(sound, features=tmp_path))
 
     def test_the_command_does_it_and_exits_with_1_where_a_clip_is_lost(
         self, sound, out, encoders, tmp_path, capsys

@@ -9,6 +9,7 @@ those again. Clips that the dataset has no more, or has otherwise now, are taken
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from merr_pipeline.training.recipe import Recipe
 from merr_pipeline.training.records import COLUMNS
 
 SHARD_CLIPS = 128
+PICTURE_BYTES = 40_000  # about
 GPU_BATCH = 16  # clips that are encoded together; on a CPU one by one, which is as fast there
 
 
@@ -83,6 +85,8 @@ def make_features(
         raise MerrError(
             "no encoder is named: --set model.encoders.audio=FOLDER, and face, temporal, image."
         )
+    if recipe.data.clips is not None and not recipe.data.clips.is_dir():
+        raise MerrError(f"{recipe.data.clips} is no folder. Give the input folder of the build.")
     source = Source(out, Wanted())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     encoded = {name: path for name, path in folders.items() if name != "image" or image_features}
@@ -91,7 +95,10 @@ def make_features(
     media = ClipMedia(encoders.pixels, sorted(encoded), recipe.data.clips, frame=recipe.data.frame)
     to.mkdir(parents=True, exist_ok=True)
     with _alone(to):
+        for left_over in to.glob(".tmp-*"):  # of a run that was killed
+            left_over.unlink()
         plan = _planned(to, made_by, _wanted(source))
+        _check_space(to, made_by, len(plan.pending))
         rows = _rows(source, plan.pending)
         reads = _reads(media, recipe.data.clips, rows, recipe.batch.workers)
         together = batch or (GPU_BATCH if device == "cuda" else 1)
@@ -123,6 +130,17 @@ def _alone(folder: Path) -> Iterator[None]:
 def _clips(source: Source) -> Iterator[Row]:
     for split in source.splits():
         yield from source.clips(split, (*COLUMNS, "sha256", "peak_frame"))
+
+
+def _check_space(folder: Path, made_by: MadeBy, clips: int) -> None:
+    """Raise MerrError where the disk cannot hold so many clips."""
+    each = PICTURE_BYTES + sum(facts.size_bytes for facts in made_by.encoders.values())
+    free = shutil.disk_usage(folder).free
+    if clips * each > free:
+        raise MerrError(
+            f"features of {clips} clips take {clips * each / 1e9:.1f} GB, and {folder} has "
+            f"{free / 1e9:.1f} GB free. Without --image-features they are small."
+        )
 
 
 def _rows(source: Source, pending: set[str]) -> Iterator[Row]:
