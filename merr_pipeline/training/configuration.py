@@ -10,7 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from merr_pipeline.training.layout import PLACEHOLDERS, PUBLISHED, STREAMS, layout_from
 
 ENCODERS = ("image", *STREAMS)
-_WIDTHS = {"image": 1408, "face": 1024, "temporal": 1024, "audio": 1024}  # as published
+PUBLISHED_WIDTHS = {"image": 1408, "face": 1024, "temporal": 1024, "audio": 1024}
 
 
 class EmotionLlamaConfig(PreTrainedConfig):
@@ -61,7 +61,7 @@ class EmotionLlamaConfig(PreTrainedConfig):
         for name in ENCODERS:
             encoder = getattr(self, f"{name}_config")
             stated = getattr(self, f"{name}_width")
-            width = stated or _WIDTHS[name] if encoder is None else encoder.hidden_size
+            width = stated or PUBLISHED_WIDTHS[name] if encoder is None else encoder.hidden_size
             setattr(self, f"{name}_width", width)
         if hasattr(self.face_config, "mask_ratio"):
             self.face_config.mask_ratio = 0.0  # an autoencoder hides most of a face to learn

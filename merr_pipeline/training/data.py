@@ -52,24 +52,15 @@ class Examples(Dataset[dict[str, Any]]):
         """
         record = self._records[index]
         tensors = dict(self._of_clip(self._clips[record.clip_id]))
-        tokens = self._processor.example(question_of(record), record.answer, self._vectors(tensors))
+        tokens = self._processor.example(
+            question_of(record), record.answer, vectors_of(self._processor, tensors)
+        )
         length = len(tokens["input_ids"])
         if length > self._longest:
             raise MerrError(
                 f"{record.record_id} has {length} tokens, and {self._longest} is the most."
             )
         return {**tokens, **tensors}
-
-    def _vectors(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
-        """How many vectors the model will have of each kind."""
-        found = {}
-        for name in ENCODERS:
-            if f"{name}_features" in tensors:
-                found[name] = len(tensors[f"{name}_features"])
-            elif f"{name}_values" in tensors:
-                made = self._processor.layout[name] if name in STREAMS else None
-                found[name] = len(tensors[f"{name}_values"]) if made is None else made
-        return found
 
 
 class Stream(IterableDataset[dict[str, Any]]):
@@ -104,3 +95,15 @@ class Stream(IterableDataset[dict[str, Any]]):
 def question_of(record: Record) -> Question:
     """What a record asks."""
     return Question(record.question, record.task, record.transcript)
+
+
+def vectors_of(processor: EmotionLlamaProcessor, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many vectors the model will have of each kind, by what it is shown of a clip."""
+    found = {}
+    for name in ENCODERS:
+        if f"{name}_features" in tensors:
+            found[name] = len(tensors[f"{name}_features"])
+        elif f"{name}_values" in tensors:
+            made = processor.layout[name] if name in STREAMS else None
+            found[name] = len(tensors[f"{name}_values"]) if made is None else made
+    return found

@@ -53,9 +53,14 @@ def encode_temporal(encoder: nn.Module, frames: Tensor, vectors: int) -> Tensor:
         raise ValueError(
             f"temporal: {len(frames)} frames; the encoder reads {encoder.config.num_frames}"
         )
-    states: Tensor = encoder(_as(encoder, frames)[None]).last_hidden_state[0]
+    return over_time(temporal_steps(encoder, frames[None])[0], vectors)
+
+
+def temporal_steps(encoder: nn.Module, clips: Tensor) -> Tensor:
+    """``[clips, frames, 3, height, width]`` -> ``[clips, steps of time, width]``."""
+    states: Tensor = encoder(_as(encoder, clips)).last_hidden_state
     steps = encoder.config.num_frames // encoder.config.tubelet_size
-    return over_time(states.reshape(steps, -1, states.shape[-1]).mean(1), vectors)
+    return states.reshape(len(clips), steps, -1, states.shape[-1]).mean(2)
 
 
 def encode_audio(encoder: nn.Module, samples: Tensor, vectors: int) -> Tensor:

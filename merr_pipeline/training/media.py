@@ -1,22 +1,25 @@
-"""What encoders are shown of a clip: its peak frame, its face over time, its sound."""
+"""What encoders are shown of a clip: a frame, its face over time, its sound."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from merr_pipeline.media.container import open_media
 from merr_pipeline.media.frames import read_frames
+from merr_pipeline.media.pictures import frame_jpeg
 from merr_pipeline.media.sound import read_sound
 from merr_pipeline.moment.pictures import square_around
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.stage import NotOk
 from merr_pipeline.training.preprocessing import sound_values
-from merr_pipeline.training.processing import EmotionLlamaProcessor
 
 RATE_HZ = 16_000
 LEAST_SOUND_S = 0.1
@@ -25,35 +28,55 @@ LEAST_SOUND_S = 0.1
 CROPS = 16
 """Face crops of a clip, as many as VideoMAE reads; both face encoders are shown the same ones."""
 
+PICTURE_PX, PICTURE_QUALITY = 448, 90
+"""Of frames that are not the peak: as the pictures of a dataset, so that they can be compared."""
+
+WhichFrame = Literal["peak", "first", "middle", "random"]
+
+
+class MakesValues(Protocol):
+    """The part of a processor that knows the pixels of each encoder."""
+
+    def picture_values(self, name: str, pictures: Sequence[Image.Image]) -> Tensor:
+        """``[pictures, 3, height, width]``."""
+
 
 class ClipMedia:
     """Values for the encoders that are asked for; what a clip has not is left out."""
 
     def __init__(
         self,
-        processor: EmotionLlamaProcessor,
+        processor: MakesValues,
         encoders: Sequence[str],
         clips: Path | None = None,
         crops: int = CROPS,
+        frame: WhichFrame = "peak",
+        picture: Callable[[Row], bytes | None] | None = None,
     ) -> None:
         """Say what is wanted.
 
         Args:
             processor: knows the pixels of each encoder.
             encoders: of ``image``, ``face``, ``temporal`` and ``audio``.
-            clips: the input folder of the build; pictures alone need none.
+            clips: the input folder of the build; pictures of the peak alone need none.
             crops: of the face.
+            frame: the picture; all but the peak, which the dataset has, are read from the clips.
+            picture: gives the JPEG of a clip, in place of dataset and clips.
 
         Raises:
-            MerrError: faces or sounds are wanted, and nothing says where the clips are.
+            MerrError: something of the clips is wanted, and nothing says where they are.
         """
-        if clips is None and set(encoders) - {"image"}:
+        from_clips = set(encoders) - {"image"}
+        if "image" in encoders and frame != "peak" and picture is None:
+            from_clips.add(f"{frame} frames")
+        if clips is None and from_clips:
             raise MerrError(
-                "faces and sounds are read from the clips themselves, and nothing says where they "
-                "are. Give the input folder of the build, or features made before."
+                f"{', '.join(sorted(from_clips))}: these are read from the clips themselves, and "
+                "nothing says where they are. Give the input folder of the build (data.clips), or "
+                "features made before (data.features)."
             )
         self._processor, self._encoders, self._clips = processor, tuple(encoders), clips
-        self._crops = crops
+        self._crops, self._frame, self._given = crops, frame, picture
 
     def values(self, clip: Row) -> dict[str, Tensor]:
         """``<encoder>_values`` of one clip, as the model's ``forward`` has them.
@@ -62,8 +85,8 @@ class ClipMedia:
             MerrError: the clip's file is not there or cannot be read.
         """
         found: dict[str, Tensor] = {}
-        if "image" in self._encoders and clip["peak_frame"]:
-            picture = Image.open(io.BytesIO(clip["peak_frame"]["bytes"]))
+        if "image" in self._encoders and (jpeg := self.picture(clip)):
+            picture = Image.open(io.BytesIO(jpeg))
             found["image_values"] = self._processor.picture_values("image", [picture])
         faces = [name for name in ("face", "temporal") if name in self._encoders]
         if faces and clip["face_track"]:
@@ -75,6 +98,18 @@ class ClipMedia:
             if len(samples) >= LEAST_SOUND_S * RATE_HZ:
                 found["audio_values"] = sound_values(samples)
         return found
+
+    def picture(self, clip: Row) -> bytes | None:
+        """The JPEG of the frame that is shown; none where a clip has no peak.
+
+        Raises:
+            MerrError: the clip's file is not there or cannot be read.
+        """
+        if self._given:
+            return self._given(clip)
+        if self._frame == "peak":
+            return clip["peak_frame"]["bytes"] if clip["peak_frame"] else None
+        return frame_of(self._path(clip), self._frame, clip["clip_id"], clip["frame_count"])
 
     def _path(self, clip: Row) -> Path:
         if self._clips is None or clip["media_path"] is None:
@@ -111,12 +146,38 @@ def face_crops(path: Path, track: Sequence[Row], count: int) -> list[Image.Image
     return [seen[_milliseconds(point["time_s"])] for point in points]
 
 
+def frame_of(path: Path, which: WhichFrame, clip_id: str, frame_count: int | None) -> bytes:
+    """A frame of a clip as JPEG: the first, the middle, or one that the hash of the id chooses.
+
+    Raises:
+        MerrError: the clip cannot be read, or is shorter than ``frame_count``.
+    """
+    try:
+        count = frame_count or sum(1 for _ in read_frames(path, "luma"))
+        drawn = int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8]) % count
+        index = {"first": 0, "middle": count // 2}.get(which, drawn)
+        frames = list(read_frames(path, "rgb24", until_frame=index, from_frame=index))
+    except NotOk as error:
+        raise MerrError(f"{path} cannot be read: {error}") from error
+    if not frames:
+        raise MerrError(f"{path} has no frame {index}: it is not the clip of the dataset.")
+    return frame_jpeg(frames[0].image, PICTURE_PX, PICTURE_QUALITY)
+
+
 def _sound(path: Path) -> np.ndarray:
-    """Samples; none where the sound cannot be decoded, as the voice stage has found before."""
+    """Samples; none where the sound cannot be decoded, as the voice stage has found before.
+
+    Raises:
+        MerrError: the file is no clip at all, which no build would have taken.
+    """
     try:
         return read_sound(path, RATE_HZ).samples
     except NotOk:
-        return np.zeros(0, np.float32)
+        try:
+            with open_media(path):
+                return np.zeros(0, np.float32)
+        except NotOk as error:
+            raise MerrError(f"{path} cannot be read: {error}") from error
 
 
 def _milliseconds(time_s: float) -> int:

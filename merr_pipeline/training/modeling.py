@@ -90,6 +90,7 @@ class EmotionLlamaPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _skip_keys_device_placement = ("past_key_values",)
+    _keep_in_fp32_modules_strict = ("projector",)  # bf16 would round away what it has learned
 
 
 class EmotionLlamaModel(EmotionLlamaPreTrainedModel):

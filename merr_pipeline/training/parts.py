@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from merr_pipeline.training.configuration import EmotionLlamaConfig
+from merr_pipeline.schema import MerrError
+from merr_pipeline.training.configuration import ENCODERS, EmotionLlamaConfig
 from merr_pipeline.training.encoders import NATIVE
 from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
 from merr_pipeline.training.processing import EmotionLlamaProcessor
@@ -40,7 +41,7 @@ def from_parts(
     head = text.get_output_embeddings()
     if getattr(head, "bias", None) is not None:
         raise ValueError(f"the head of {language_model} has a bias")
-    loaded = {name: _encoder(path, dtype) for name, path in (encoders or {}).items()}
+    loaded = {name: load_encoder(path, dtype) for name, path in (encoders or {}).items()}
     config = EmotionLlamaConfig(
         text_config=text.config,
         **{f"{name}_config": encoder.config for name, encoder in loaded.items()},
@@ -60,9 +61,43 @@ def from_parts(
     return model
 
 
-def _encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+def load_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """A pretrained encoder; nothing is fetched."""
     kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
     made: torch.nn.Module = NATIVE.get(kind, AutoModel).from_pretrained(
         folder, dtype=dtype, local_files_only=True
     )
     return made
+
+
+def add_encoder(
+    model: EmotionLlamaForConditionalGeneration,
+    processor: EmotionLlamaProcessor,
+    name: str,
+    folder: Path,
+) -> None:
+    """Put an encoder into a model that was trained without, on features that it had made.
+
+    Raises:
+        MerrError: there is no encoder of this name, the model has it, or its features are of
+            another width than those that the model learned from.
+    """
+    if name not in ENCODERS or name in model.model.encoders:
+        why = "the model has it" if name in ENCODERS else f"there is {', '.join(ENCODERS)}"
+        raise MerrError(f"encoder {name}: {why}.")
+    try:
+        encoder = load_encoder(folder, model.lm_head.weight.dtype).to(model.device).eval()
+    except (OSError, ValueError) as error:
+        raise MerrError(f"encoder {name}: {folder} holds none: {error}") from error
+    found, width = encoder.config.hidden_size, getattr(model.config, f"{name}_width")
+    if found != width:
+        raise MerrError(
+            f"encoder {name}: {folder} makes features of width {found}, and the model learned from "
+            f"{width}."
+        )
+    if hasattr(encoder.config, "mask_ratio"):
+        encoder.config.mask_ratio = 0.0  # as EmotionLlamaConfig has it
+    if name in processor.pixels and name != "image":
+        processor.pixels[name]["size_px"] = encoder.config.image_size
+    model.model.encoders[name] = encoder.requires_grad_(False)
+    setattr(model.config, f"{name}_config", encoder.config)

@@ -41,6 +41,9 @@ class ModelRecipe(Section):
     language_model: Path | None = Field(None, description="Folder of any causal language model.")
     encoders: EncoderFolders = EncoderFolders()
     layout: Literal["published", "modern"] = Field("published", description="Of a prompt.")
+    layout_changes: dict[str, int] = Field(
+        default_factory=dict, description="Numbers of the layout that differ, such as audio: 8."
+    )
     widths: dict[str, int] = Field(
         default_factory=dict, description="Of features of absent encoders, if not the published."
     )
@@ -108,19 +111,32 @@ class BatchRecipe(Section):
 
     samples: int = Field(40, ge=1, description="Examples of one step, on all ranks together.")
     packed: bool = Field(True, description="Several examples in one row, none padded.")
-    row_tokens: int = Field(8192, ge=64, description="Most tokens of a packed row.")
+    row_tokens: int = Field(8192, ge=64, description="Most tokens of one forward.")
     workers: int = Field(4, ge=0, description="Processes that read ahead, of each rank.")
-    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+    attention: Literal["sdpa", "varlen", "flash_attention_2", "eager"] = Field(
+        "sdpa",
+        description="varlen: PyTorch's flash kernel for packed rows; on a CPU clip by clip.",
+    )
     compile: bool = Field(False, description="Compile each layer of the language model.")
     liger: bool = Field(False, description="Liger's norm, rope and SwiGLU; needs liger-kernel.")
     checkpointing: bool = Field(False, description="Less memory for a third more time.")
     parallel: Literal["ddp", "fsdp"] = Field("ddp", description="With several ranks (torchrun).")
+    peak_tflops: float | None = Field(
+        None, gt=0, description="Of the device, for MFU; null: a matrix product is timed."
+    )
+
+    @model_validator(mode="after")
+    def _attention_fits(self) -> BatchRecipe:
+        if self.attention in {"varlen", "flash_attention_2"} and not self.packed:
+            raise ValueError(f"attention {self.attention} needs packed rows: set batch.packed=true")
+        return self
 
 
 class KeepRecipe(Section):
     """What is looked at and written on the way."""
 
     validate_every: int = Field(500, ge=1, description="Steps between two validations.")
+    validate_most: int = Field(500, ge=1, description="Records of each task, chosen by hash.")
     save_every: int = Field(500, ge=1, description="Steps between two checkpoints.")
     checkpoints: int = Field(2, ge=1, description="The last so many are kept.")
     log_every: int = Field(10, ge=1, description="Steps between two lines.")
@@ -137,6 +153,12 @@ class Recipe(Section):
     learn: LearnRecipe = LearnRecipe()
     batch: BatchRecipe = BatchRecipe()
     keep: KeepRecipe = KeepRecipe()
+
+    @model_validator(mode="after")
+    def _examples_fit(self) -> Recipe:
+        if self.data.longest > self.batch.row_tokens:
+            raise ValueError("data.longest must be at most batch.row_tokens: an example is not cut")
+        return self
 
 
 def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:

@@ -13,7 +13,10 @@ from merr_pipeline.exports.source import Source
 from merr_pipeline.exports.wanted import SUBSETS, Wanted
 from merr_pipeline.schema import MerrError, Row
 
-COLUMNS = ("clip_id", "label", "media_path", "kind", "has_sound", "face_track")
+COLUMNS = (
+    *("clip_id", "label", "label_space", "coarse_language"),
+    *("media_path", "kind", "frame_count", "has_sound", "face_track"),
+)
 """Of ``clips``; and ``peak_frame`` where pictures are wanted."""
 
 
