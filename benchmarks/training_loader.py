@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import importlib.util
 import json
 import os
 import pstats
@@ -361,6 +362,9 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed: extra train")
+        return
     if given.way:
         run_one(given.way, given.folder)
         return
