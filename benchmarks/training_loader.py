@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import importlib.util
 import json
 import os
 import pstats
@@ -83,7 +84,7 @@ def loader_one_worker(folder: Path) -> int:
 
 def loader_decoded(folder: Path) -> int:
     """Streams, tokens and pictures as the image encoder reads them, by two workers."""
-    return _loaded(folder / "streams", decoded=True)
+    return _loaded(folder / "streams", decoded=True, passes=0.3)
 
 
 def image_read_bytes(folder: Path) -> int:
@@ -139,12 +140,12 @@ def _ids(folder: Path) -> list[str]:
     return [f"clip{number:06}" for number in range(count)]
 
 
-def _loaded(folder: Path, workers: int = CORES, decoded: bool = False, passes: int = 1) -> int:
+def _loaded(folder: Path, workers: int = CORES, decoded: bool = False, passes: float = 1) -> int:
     from torch.utils.data import DataLoader
 
     from merr_pipeline.training.collate import PaddingCollator
 
-    count = passes * len(_ids(folder)) // BATCH
+    count = int(passes * len(_ids(folder)) / BATCH)
     batches = DataLoader(
         _stream(folder, decoded),
         batch_size=BATCH,
@@ -361,6 +362,9 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed: extra train")
+        return
     if given.way:
         run_one(given.way, given.folder)
         return

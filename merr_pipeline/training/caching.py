@@ -85,7 +85,7 @@ def make_features(
         raise MerrError(
             "no encoder is named: --set model.encoders.audio=FOLDER, and face, temporal, image."
         )
-    if recipe.data.clips is not None and not recipe.data.clips.is_dir():
+    if not _named(recipe.data.clips, "data.clips").is_dir():
         raise MerrError(f"{recipe.data.clips} is no folder. Give the input folder of the build.")
     source = Source(out, Wanted())
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -242,7 +242,7 @@ def _fill(
     tell: Callable[[str], None],
 ) -> tuple[int, dict[str, str]]:
     """Write the shards; how many clips were made, and all that failed."""
-    made, failed, number = 0, dict(plan.known), plan.number
+    made, seen, failed, number = 0, 0, dict(plan.known), plan.number
     while True:
         rows: list[Row] = []
         lost: dict[str, str] = {}
@@ -258,8 +258,8 @@ def _fill(
         for row in rows:
             failed.pop(row["clip_id"], None)
         failed |= lost
-        made += len(rows)
-        tell(f"{made} clips encoded, {len(plan.pending) - made - len(lost)} to go")
+        made, seen = made + len(rows), seen + len(rows) + len(lost)
+        tell(f"{seen} of {len(plan.pending)} clips")
 
 
 def _encoded(
