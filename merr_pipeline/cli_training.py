@@ -79,10 +79,12 @@ def train(
     On N GPUs: python -m torch.distributed.run --nproc-per-node N -m merr_pipeline.cli train ...
     """
     _check_extra()
-    from merr_pipeline.training.loop import train as run
     from merr_pipeline.training.recipe import load_recipe
 
-    run(load_recipe(recipe, overrides or ()), say=console.print)
+    read = load_recipe(recipe, overrides or ())  # before seconds go into importing torch
+    from merr_pipeline.training.loop import train as run
+
+    run(read, say=console.print)
 
 
 @app.command()

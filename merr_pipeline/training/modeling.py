@@ -92,6 +92,12 @@ class EmotionLlamaPreTrainedModel(PreTrainedModel):
     _skip_keys_device_placement = ("past_key_values",)
     _keep_in_fp32_modules_strict = ("projector",)  # bf16 would round away what it has learned
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the language model, which the configuration of a saved model states."""
+        found: torch.dtype = next(self.get_input_embeddings().parameters()).dtype
+        return found
+
 
 class EmotionLlamaModel(EmotionLlamaPreTrainedModel):
     """Encoders, projectors and the language model without its head."""

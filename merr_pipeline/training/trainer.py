@@ -260,6 +260,8 @@ class EmotionLlamaTrainer(Trainer):
         """As the Trainer does, but in a folder that gets its name when it is whole."""
         folder = Path(self.args.output_dir)
         name = f"checkpoint-{self.state.global_step}"
+        synchronize(self.args.device)
+        self.end_step()
         with self.aside():
             self._staging = folder / STAGING
             try:
