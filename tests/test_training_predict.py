@@ -25,7 +25,7 @@ from merr_pipeline.settings import SettingsError
 from merr_pipeline.training import perceiving
 from merr_pipeline.training.answerer import How
 from merr_pipeline.training.perceiving import perceive
-from merr_pipeline.training.predicting import predict
+from merr_pipeline.training.predicting import Prediction, as_text, predict
 
 pytestmark = pytest.mark.extras
 
@@ -147,6 +147,15 @@ class TestPredict:
             assert set(perceiving.STAGES).isdisjoint(
                 stage for state in build.pending for stage in state.pending
             )
+
+
+def test_what_a_model_says_never_moves_the_cursor():
+    told = as_text(
+        Prediction("a", "a.mp4", None, "sad", {"sad": 1.0}, "Why?", "No.\x1b[2J\b\nYes.", False,
+                   1.0, "Well\x07", ("image",), {})
+    )  # fmt: skip
+    assert told.endswith("No.\\x1b[2J\\x08\nYes.")
+    assert "Well\\x07" in told
 
 
 class TestWhatCannotBeDone:

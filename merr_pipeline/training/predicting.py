@@ -191,7 +191,7 @@ def as_text(one: Prediction) -> str:
     assert one.probabilities is not None
     assert one.missing is not None
     ranked = sorted(one.probabilities.items(), key=lambda item: -item[1])
-    said = "nothing" if one.transcript is None else f"“{one.transcript}”"
+    said = "nothing" if one.transcript is None else f"“{_printable(one.transcript)}”"
     peak = "no peak" if one.peak_time_s is None else f"peak at {one.peak_time_s:.2f} s"
     lines = [
         f"{one.clip_id}: {one.label}",
@@ -201,4 +201,11 @@ def as_text(one: Prediction) -> str:
     if one.missing:
         lines.append("  missing: " + ", ".join(f"{k} ({v})" for k, v in one.missing.items()))
     end = " […]" if one.is_cut else ""
-    return "\n".join([*lines, f"  {one.question}", f"  {one.answer}{end}"])
+    return "\n".join([*lines, f"  {one.question}", f"  {_printable(one.answer or '')}{end}"])
+
+
+def _printable(text: str) -> str:
+    """What would move a terminal's cursor or colour it, by its code: a model may say anything."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
