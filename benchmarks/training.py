@@ -65,8 +65,8 @@ def run_step(packing: str) -> dict[str, float]:
         timed,
     )
 
+    from merr_pipeline.emotion_llama.collate import PaddingCollator
     from merr_pipeline.training.attention import VARLEN
-    from merr_pipeline.training.collate import PaddingCollator
     from merr_pipeline.training.packing import Step, StepCollator
 
     shape = SHAPES["tiny"]
@@ -173,11 +173,11 @@ def run_variant(name: str, given: argparse.Namespace, peak_tflops: float) -> dic
     from measuring.training_steps import SHAPES, MadeExamples, learn, made_config, made_model
     from measuring.training_steps import steps as loaded
 
+    from merr_pipeline.recipe import BatchRecipe, DataRecipe, ModelRecipe, Recipe
     from merr_pipeline.training.computing import prepare
     from merr_pipeline.training.lora import with_lora
     from merr_pipeline.training.optimizer import make_optimizer
     from merr_pipeline.training.packing import StepCollator
-    from merr_pipeline.training.recipe import BatchRecipe, DataRecipe, ModelRecipe, Recipe
     from merr_pipeline.training.speed import Speed, sizes_of, synchronize
 
     shape, device = SHAPES[given.shape], _device()

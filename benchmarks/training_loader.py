@@ -129,7 +129,7 @@ def _bytes_of(cache: Path) -> int:
 
 
 def _cache(folder: Path):
-    from merr_pipeline.training.features import FeatureCache
+    from merr_pipeline.training_data.features import FeatureCache
 
     return FeatureCache.open(folder)
 
@@ -143,7 +143,7 @@ def _ids(folder: Path) -> list[str]:
 def _loaded(folder: Path, workers: int = CORES, decoded: bool = False, passes: float = 1) -> int:
     from torch.utils.data import DataLoader
 
-    from merr_pipeline.training.collate import PaddingCollator
+    from merr_pipeline.emotion_llama.collate import PaddingCollator
 
     count = int(passes * len(_ids(folder)) / BATCH)
     batches = DataLoader(
@@ -156,8 +156,8 @@ def _loaded(folder: Path, workers: int = CORES, decoded: bool = False, passes: f
 
 
 def _stream(folder: Path, decoded: bool = False):
-    from merr_pipeline.training.data import Examples, Stream
-    from merr_pipeline.training.order import Order
+    from merr_pipeline.training_data.data import Examples, Stream
+    from merr_pipeline.training_data.order import Order
 
     records = _records(_ids(folder))
     cache = _cache(folder)
@@ -185,7 +185,7 @@ def _decoded(processor, jpeg: bytes):
 
 def _records(clip_ids: list[str]):
     """One record of each clip, half of them short answers, half of them reasons."""
-    from merr_pipeline.training.records import Record, Records
+    from merr_pipeline.training_data.records import Record, Records
 
     found = []
     for number, clip_id in enumerate(clip_ids):
@@ -201,7 +201,7 @@ def _records(clip_ids: list[str]):
 def _processor(folder: Path):
     from transformers import PreTrainedTokenizerFast
 
-    from merr_pipeline.training.processing import EmotionLlamaProcessor
+    from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 
     return EmotionLlamaProcessor(PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"))
 
@@ -211,7 +211,7 @@ def _processor(folder: Path):
 
 def write_all(folder: Path, clips: int) -> None:
     """Both caches and a tokenizer."""
-    from merr_pipeline.training.feature_files import Encoded
+    from merr_pipeline.training_data.feature_files import Encoded
 
     streams = {
         name: Encoded("made", "made", "made", (1, 1024), "bfloat16")
@@ -225,8 +225,8 @@ def write_all(folder: Path, clips: int) -> None:
 
 def write_cache(folder: Path, encoders, clips: int) -> None:
     """Random bytes, as many as features have."""
-    from merr_pipeline.training.caching import SHARD_CLIPS
-    from merr_pipeline.training.feature_files import MadeBy, Manifest, shard_name, write_shard
+    from merr_pipeline.training_data.caching import SHARD_CLIPS
+    from merr_pipeline.training_data.feature_files import MadeBy, Manifest, shard_name, write_shard
 
     folder.mkdir(parents=True)
     made_by, shards, drawn = MadeBy("peak", encoders), {}, random.Random(0)

@@ -23,8 +23,8 @@ from prefect.states import Failed
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.build_merr import BuildRequest, SomeClipsFailed, build_merr
+from merr_pipeline.recipe import load_recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.recipe import load_recipe
 
 
 class TrainRequest(BaseModel):

@@ -48,8 +48,8 @@ def features(
 ) -> None:
     """Encode each clip of a finished dataset once; a rerun does only what is missing."""
     _check_extra()
-    from merr_pipeline.training.caching import make_features
-    from merr_pipeline.training.recipe import load_recipe
+    from merr_pipeline.recipe import load_recipe
+    from merr_pipeline.training_data.caching import make_features
 
     chosen = load_recipe(recipe, overrides or ())
     named = {"out": out, "clips": clips, "features": to}
@@ -79,7 +79,7 @@ def train(
     On N GPUs: python -m torch.distributed.run --nproc-per-node N -m merr_pipeline.cli train ...
     """
     _check_extra()
-    from merr_pipeline.training.recipe import load_recipe
+    from merr_pipeline.recipe import load_recipe
 
     read = load_recipe(recipe, overrides or ())  # before seconds go into importing torch
     from merr_pipeline.training.loop import train as run
@@ -120,9 +120,9 @@ def predict(
     """Ask a trained model about clips: label, probabilities, reasons; exits 1 if one is refused."""
     _check_extra()
     from merr_pipeline.files import write_atomically
-    from merr_pipeline.training.answerer import How
-    from merr_pipeline.training.predicting import as_text
-    from merr_pipeline.training.predicting import predict as run_on
+    from merr_pipeline.predicting.answerer import How
+    from merr_pipeline.predicting.predicting import as_text
+    from merr_pipeline.predicting.predicting import predict as run_on
 
     is_file = out is not None and out.suffix == ".json"
     found = run_on(
@@ -221,7 +221,7 @@ def _answered(run: Path, out: Path, split: str, to: Path) -> Path:
     if split == "all":
         raise MerrError("--run answers one split: name it with --split.")
     _check_extra()
-    from merr_pipeline.training.answering import answer_split
+    from merr_pipeline.predicting.answering import answer_split
 
     path = to / f"{run.resolve().name}.jsonl"
     answer_split(out, run, split, path)
@@ -242,9 +242,9 @@ def ablate(
     from merr_pipeline.evaluation.ablation import Steps, run_grid
     from merr_pipeline.evaluation.ablation_page import write_ablation
     from merr_pipeline.evaluation.grid import load_grid
-    from merr_pipeline.training.answering import answer_split
+    from merr_pipeline.predicting.answering import answer_split
+    from merr_pipeline.recipe import load_recipe
     from merr_pipeline.training.loop import train
-    from merr_pipeline.training.recipe import load_recipe
 
     wanted = load_grid(grid, overrides or ())
     say = console.print

@@ -17,10 +17,10 @@ from transformers import (
     ViTMAEConfig,
 )
 
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.layout import MODERN, PUBLISHED, Layout
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.processing import EmotionLlamaProcessor, Question
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import MODERN, PUBLISHED, Layout
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor, Question
 
 WIDTH = 32  # of every encoder
 ANSWERS = [

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from merr_pipeline.dataset.assemble import assemble
 from merr_pipeline.dataset.shards import SubsetWriter
+from merr_pipeline.recipe import Recipe, load_recipe
 from merr_pipeline.settings import load_settings
-from merr_pipeline.training.recipe import Recipe, load_recipe
 
 Row = dict[str, Any]
 LABELS = ("happy", "sad", "neutral", "doubt")

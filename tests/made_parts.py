@@ -17,10 +17,10 @@ from transformers import (
     ViTMAEConfig,
 )
 
-from merr_pipeline.training.encoders import build_encoder
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.parts import from_parts
-from merr_pipeline.training.processing import EmotionLlamaProcessor
+from merr_pipeline.emotion_llama.encoders import build_encoder
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.parts import from_parts
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 
 TOKENS = 4096
 """As far as the language model counts; its tokenizer has few words, so texts are long."""

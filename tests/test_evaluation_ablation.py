@@ -14,9 +14,9 @@ from made_answers_files import TRUE, evaluated, line, write_answers
 from merr_pipeline.evaluation.ablation import Steps, run_grid
 from merr_pipeline.evaluation.ablation_page import draw, write_ablation
 from merr_pipeline.evaluation.grid import GRIDS, Grid, cells_of, folder_name, load_grid
+from merr_pipeline.recipe import load_recipe
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import SettingsError
-from merr_pipeline.training.recipe import load_recipe
 
 AXES = {
     "frame": {"peak": (), "first": ("data.frame=first",), "middle": ("data.frame=middle",)},

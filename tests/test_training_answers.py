@@ -29,16 +29,16 @@ from made_rows import MadeStore, made_clip, made_identities, not_ok
 
 from merr_pipeline.dataset.assemble import assemble
 from merr_pipeline.dataset.instructions import GIVEN, load_questions
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.loss import IGNORED
+from merr_pipeline.emotion_llama.processing import Question
+from merr_pipeline.predicting import answering
+from merr_pipeline.predicting.answerer import Answerer, Asked, How
+from merr_pipeline.predicting.answering import answer_split
+from merr_pipeline.predicting.asking import Pools
 from merr_pipeline.schema import ClipId, MerrError
 from merr_pipeline.settings import load_settings
-from merr_pipeline.training import answering
-from merr_pipeline.training.answerer import Answerer, Asked, How
-from merr_pipeline.training.answering import answer_split
-from merr_pipeline.training.asking import Pools
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.loss import IGNORED
-from merr_pipeline.training.processing import Question
-from merr_pipeline.training.records import read_records
+from merr_pipeline.training_data.records import read_records
 
 pytestmark = pytest.mark.extras
 

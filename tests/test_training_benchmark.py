@@ -15,7 +15,7 @@ pytest.importorskip("peft", reason="the extra train is not installed")
 
 from measuring.training_steps import SHAPES, MadeExamples, merr_like_lengths
 
-from merr_pipeline.training.loss import IGNORED
+from merr_pipeline.emotion_llama.loss import IGNORED
 
 pytestmark = pytest.mark.extras
 

@@ -22,16 +22,16 @@ from made_rows import MadeStore, made_clip, made_identities, not_ok
 from PIL import Image
 
 from merr_pipeline.dataset.assemble import assemble
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.loss import IGNORED
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.schema import ClipId, MerrError
 from merr_pipeline.settings import load_settings
-from merr_pipeline.training import data
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.data import Examples, Stream
-from merr_pipeline.training.loss import IGNORED
-from merr_pipeline.training.media import ClipMedia, face_crops
-from merr_pipeline.training.order import Order, Position
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.records import Records, read_records
+from merr_pipeline.training_data import data
+from merr_pipeline.training_data.data import Examples, Stream
+from merr_pipeline.training_data.media import ClipMedia, face_crops
+from merr_pipeline.training_data.order import Order, Position
+from merr_pipeline.training_data.records import Records, read_records
 
 pytestmark = pytest.mark.extras
 

@@ -26,31 +26,31 @@ from typer.testing import CliRunner
 
 from merr_pipeline.cli import app
 from merr_pipeline.dataset.assemble import assemble
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.encoders import encode_audio
+from merr_pipeline.emotion_llama.layout import MODERN
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.exports.source import Source
 from merr_pipeline.exports.wanted import Wanted
+from merr_pipeline.recipe import EncoderFolders, Recipe, load_recipe
 from merr_pipeline.schema import ClipId, MerrError
 from merr_pipeline.settings import load_settings
-from merr_pipeline.training import caching, encoding
-from merr_pipeline.training.caching import make_features
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.data import Examples
-from merr_pipeline.training.encoders import encode_audio
-from merr_pipeline.training.feature_files import (
+from merr_pipeline.training_data import caching, encoding
+from merr_pipeline.training_data.caching import make_features
+from merr_pipeline.training_data.data import Examples
+from merr_pipeline.training_data.feature_files import (
     Encoded,
     MadeBy,
     Manifest,
     shard_name,
     write_shard,
 )
-from merr_pipeline.training.features import FeatureCache
-from merr_pipeline.training.layout import MODERN
-from merr_pipeline.training.media import ClipMedia, frame_of
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import EncoderFolders, Recipe, load_recipe
-from merr_pipeline.training.records import read_records
-from merr_pipeline.training.shown import shown, without_lost
+from merr_pipeline.training_data.features import FeatureCache
+from merr_pipeline.training_data.media import ClipMedia, frame_of
+from merr_pipeline.training_data.records import read_records
+from merr_pipeline.training_data.shown import shown, without_lost
 
 pytestmark = pytest.mark.extras
 

@@ -19,9 +19,9 @@ from made_emotion_llama import (
     made_tokenizer,
 )
 
-from merr_pipeline.training.layout import MODERN, PUBLISHED, layout_from
-from merr_pipeline.training.loss import IGNORED
-from merr_pipeline.training.processing import TOKENS, EmotionLlamaProcessor, Question
+from merr_pipeline.emotion_llama.layout import MODERN, PUBLISHED, layout_from
+from merr_pipeline.emotion_llama.loss import IGNORED
+from merr_pipeline.emotion_llama.processing import TOKENS, EmotionLlamaProcessor, Question
 
 pytestmark = pytest.mark.extras
 

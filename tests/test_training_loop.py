@@ -28,21 +28,21 @@ from made_learning import (
 from safetensors.torch import load_file
 from transformers import LlamaConfig
 
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import Question
+from merr_pipeline.recipe import LearnRecipe, LoraRecipe, load_recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.data import Examples
 from merr_pipeline.training.learned import by_task, of_share, training_records, validation_records
 from merr_pipeline.training.loop import train
 from merr_pipeline.training.lora import trained_parameters, with_lora
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
 from merr_pipeline.training.optimizer import learning_rate, make_optimizer, make_schedule
-from merr_pipeline.training.order import Order
-from merr_pipeline.training.processing import Question
-from merr_pipeline.training.recipe import LearnRecipe, LoraRecipe, load_recipe
 from merr_pipeline.training.saved import load_run
 from merr_pipeline.training.speed import Sizes, Speed, sizes_of
 from merr_pipeline.training.start import base_model, completed, trainable, with_adapter
+from merr_pipeline.training_data.data import Examples
+from merr_pipeline.training_data.order import Order
 
 pytestmark = pytest.mark.extras
 

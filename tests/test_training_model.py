@@ -38,14 +38,14 @@ from transformers import (
     LlamaConfig,
 )
 
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.encoders import encode_pictures, over_time
-from merr_pipeline.training.layout import PUBLISHED
-from merr_pipeline.training.loss import IGNORED, supervised_loss
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
-from merr_pipeline.training.parts import from_parts
-from merr_pipeline.training.processing import TOKENS, EmotionLlamaProcessor
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.encoders import encode_pictures, over_time
+from merr_pipeline.emotion_llama.layout import PUBLISHED
+from merr_pipeline.emotion_llama.loss import IGNORED, supervised_loss
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration, Projector
+from merr_pipeline.emotion_llama.parts import from_parts
+from merr_pipeline.emotion_llama.processing import TOKENS, EmotionLlamaProcessor
 
 pytestmark = [
     pytest.mark.extras,

@@ -19,9 +19,9 @@ from made_emotion_llama import (
     made_processor,
 )
 
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.loss import IGNORED
 from merr_pipeline.training import attention
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.loss import IGNORED
 from merr_pipeline.training.packing import (
     Step,
     StepCollator,

@@ -18,10 +18,10 @@ from made_emotion_llama import ANSWERS
 from made_learning import features_of, made_dataset, made_language_model, tiny_recipe
 from safetensors.torch import load_file
 
+from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training.learned import LearningData, Ranks
 from merr_pipeline.training.loop import train
-from merr_pipeline.training.recipe import Recipe
 
 pytestmark = pytest.mark.extras
 

@@ -15,14 +15,14 @@ import torch
 from made_emotion_llama import made_tokenizer
 from transformers import Blip2VisionConfig, Blip2VisionModel, LlamaConfig
 
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.layout import PUBLISHED
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import PUBLISHED
+from merr_pipeline.emotion_llama.loss import IGNORED
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor, Question
+from merr_pipeline.recipe import LoraRecipe, load_recipe
 from merr_pipeline.training.lora import trained_parameters, with_lora
-from merr_pipeline.training.loss import IGNORED
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
 from merr_pipeline.training.optimizer import learning_rate
-from merr_pipeline.training.processing import EmotionLlamaProcessor, Question
-from merr_pipeline.training.recipe import LoraRecipe, load_recipe
 
 pytestmark = pytest.mark.extras
 

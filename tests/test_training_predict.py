@@ -19,13 +19,13 @@ from small_builds import cut_sample
 
 from merr_pipeline.build import open_build
 from merr_pipeline.dataset.instructions import load_questions
+from merr_pipeline.predicting import perceiving
+from merr_pipeline.predicting.answerer import How
+from merr_pipeline.predicting.perceiving import perceive
+from merr_pipeline.predicting.predicting import Prediction, as_text, predict
 from merr_pipeline.request import Request
 from merr_pipeline.schema import MerrError
 from merr_pipeline.settings import SettingsError
-from merr_pipeline.training import perceiving
-from merr_pipeline.training.answerer import How
-from merr_pipeline.training.perceiving import perceive
-from merr_pipeline.training.predicting import Prediction, as_text, predict
 
 pytestmark = pytest.mark.extras
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from made_learning import features_of
 
+from merr_pipeline.recipe import load_recipe
 from merr_pipeline.training.loop import train
-from merr_pipeline.training.recipe import load_recipe
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -14,10 +14,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from transformers import Blip2VisionConfig, LlamaConfig
 
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.layout import PLACEHOLDERS, PUBLISHED, Layout
-from merr_pipeline.training.loss import IGNORED, supervised_loss
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import PLACEHOLDERS, PUBLISHED, Layout
+from merr_pipeline.emotion_llama.loss import IGNORED, supervised_loss
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
 from merr_pipeline.training.packing import Step, StepCollator
 
 STREAMS = ("face", "temporal", "audio")
@@ -134,7 +134,7 @@ class MadeExamples(Dataset[dict[str, Any]]):
         return len(self._lengths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """As `training.data.Examples` gives them."""
+        """As `training_data.data.Examples` gives them."""
         shape, length = self._shape, self._lengths[index]
         draw = random.Random(index)
         counts = {"image": shape.layout.picture_tokens} | dict.fromkeys((*STREAMS, "cls"), 1)

@@ -1,4 +1,1 @@
-"""Emotion-LLaMA in the shape of transformers, and the data it learns from.
-
-Needs the extra ``train``; nothing else of merr_pipeline imports this room.
-"""
+"""A training run, from its recipe to its output folder. Needs the extra ``train``."""

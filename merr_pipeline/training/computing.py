@@ -9,11 +9,11 @@ import torch
 from peft import PeftModel
 from transformers import TrainingArguments
 
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training.attention import VARLEN
 from merr_pipeline.training.lora import in_autocast
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.recipe import Recipe
 
 
 def training_arguments(

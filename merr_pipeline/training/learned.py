@@ -11,14 +11,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from merr_pipeline.dataset.folder import DATASET, MANIFEST
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
+from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.data import Examples, OfClip, Stream
-from merr_pipeline.training.order import Order, Position
 from merr_pipeline.training.packing import StepCollator
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import Recipe
-from merr_pipeline.training.records import Records, read_records
-from merr_pipeline.training.shown import without_lost
+from merr_pipeline.training_data.data import Examples, OfClip, Stream
+from merr_pipeline.training_data.order import Order, Position
+from merr_pipeline.training_data.records import Records, read_records
+from merr_pipeline.training_data.shown import without_lost
 
 
 @dataclass(frozen=True)

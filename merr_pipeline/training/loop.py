@@ -12,16 +12,15 @@ from typing import Any
 import torch
 import transformers
 
+from merr_pipeline.emotion_llama.configuration import ENCODERS
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.files import write_atomically
+from merr_pipeline.recipe import Recipe, load_recipe
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training.computing import prepare, training_arguments
-from merr_pipeline.training.configuration import ENCODERS
-from merr_pipeline.training.data import OfClip
 from merr_pipeline.training.learned import LearningData, Ranks, dataset_hash
 from merr_pipeline.training.lora import quiet_peft, trained_parameters
 from merr_pipeline.training.packing import StepCollator
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import Recipe, load_recipe
 from merr_pipeline.training.saved import (
     CHECKPOINTS,
     read_summary,
@@ -30,7 +29,6 @@ from merr_pipeline.training.saved import (
     write_recipe,
     write_summary,
 )
-from merr_pipeline.training.shown import shown
 from merr_pipeline.training.speed import Sizes, Speed, measured_peak_tflops, sizes_of, synchronize
 from merr_pipeline.training.start import RECIPE, completed, trainable
 from merr_pipeline.training.trainer import (
@@ -41,6 +39,8 @@ from merr_pipeline.training.trainer import (
     step_of,
     trained_state,
 )
+from merr_pipeline.training_data.data import OfClip
+from merr_pipeline.training_data.shown import shown
 
 FREE = ("to", "keep", "batch.workers", "batch.peak_tflops")
 """What may differ when a run goes on: it changes nothing that is learned."""

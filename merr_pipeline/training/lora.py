@@ -11,8 +11,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.recipe import LoraRecipe
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.recipe import LoraRecipe
 
 
 def lora_pattern(modules: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from merr_pipeline.training.recipe import LearnRecipe
+from merr_pipeline.recipe import LearnRecipe
 
 BETAS = (0.9, 0.999)  # as published
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from merr_pipeline.training.collate import Example, PaddingCollator, media_of
-from merr_pipeline.training.configuration import ENCODERS, EmotionLlamaConfig
-from merr_pipeline.training.layout import layout_from
-from merr_pipeline.training.loss import IGNORED
+from merr_pipeline.emotion_llama.collate import Example, PaddingCollator, media_of
+from merr_pipeline.emotion_llama.configuration import ENCODERS, EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import layout_from
+from merr_pipeline.emotion_llama.loss import IGNORED
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig
 
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.files import sync, write_atomically
+from merr_pipeline.recipe import Recipe, load_recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import Recipe, load_recipe
 from merr_pipeline.training.start import ADAPTER, PROCESSOR, RECIPE, base_model, with_adapter
 
 MODEL, SUMMARY, CHECKPOINTS = "model", "summary.json", "checkpoints"

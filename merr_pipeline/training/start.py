@@ -10,15 +10,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoTokenizer
 
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import PRESETS
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.parts import from_parts
+from merr_pipeline.emotion_llama.preprocessing import pixels_for
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
+from merr_pipeline.recipe import Recipe, load_recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.layout import PRESETS
 from merr_pipeline.training.lora import quiet_peft, with_lora
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.parts import from_parts
-from merr_pipeline.training.preprocessing import pixels_for
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import Recipe, load_recipe
 
 ADAPTER, PROCESSOR, RECIPE = "adapter", "processor", "recipe.yaml"
 """Of the output folder of a run."""

@@ -22,6 +22,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from merr_pipeline.files import write_atomically
+from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training.learned import LearningData, Ranks
 from merr_pipeline.training.optimizer import make_optimizer, make_schedule
@@ -34,7 +35,6 @@ from merr_pipeline.training.parallel import (
     shard,
     whole,
 )
-from merr_pipeline.training.recipe import Recipe
 from merr_pipeline.training.saved import settle
 from merr_pipeline.training.speed import Speed, synchronize
 

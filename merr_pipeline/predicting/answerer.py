@@ -22,10 +22,10 @@ from torch.nn import functional
 from transformers import GenerationConfig
 
 from merr_pipeline.dataset.shards import batched
-from merr_pipeline.training.collate import PaddingCollator
-from merr_pipeline.training.data import vectors_of
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.processing import EmotionLlamaProcessor, Question
+from merr_pipeline.emotion_llama.collate import PaddingCollator
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor, Question
+from merr_pipeline.training_data.data import vectors_of
 
 LABEL_ROWS = 32
 """Rows of one step over labels, each with a copy of its prompt's keys and values: some 200 MB for

@@ -20,19 +20,19 @@ from torch import Tensor
 from merr_pipeline.dataset.folder import DATASET
 from merr_pipeline.dataset.instructions import TASKS
 from merr_pipeline.dataset.shards import batched
+from merr_pipeline.emotion_llama.configuration import ENCODERS
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.history import last_clips
+from merr_pipeline.predicting.answer_files import AnswerFile
+from merr_pipeline.predicting.answerer import Answerer, Asked, How
+from merr_pipeline.predicting.asking import ToAsk, to_ask
+from merr_pipeline.recipe import Recipe, load_recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.answer_files import AnswerFile
-from merr_pipeline.training.answerer import Answerer, Asked, How
-from merr_pipeline.training.asking import ToAsk, to_ask
-from merr_pipeline.training.configuration import ENCODERS
-from merr_pipeline.training.data import OfClip
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import Recipe, load_recipe
-from merr_pipeline.training.records import read_records
 from merr_pipeline.training.saved import load_run
-from merr_pipeline.training.shown import shown
+from merr_pipeline.training_data.data import OfClip
+from merr_pipeline.training_data.records import read_records
+from merr_pipeline.training_data.shown import shown
 
 WINDOW = 64
 """Clips that are in memory at one time, twice; with all values of four encoders some 25 MB each."""

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig
 
+from merr_pipeline.emotion_llama import encoders
+from merr_pipeline.emotion_llama.layout import PRESETS, Layout, layout_from
+from merr_pipeline.emotion_llama.parts import load_encoder
+from merr_pipeline.emotion_llama.preprocessing import PixelValues, pixels_for
 from merr_pipeline.moment.pictures import CROP_SCALE
+from merr_pipeline.recipe import ModelRecipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training import encoders
-from merr_pipeline.training.feature_files import Encoded, MadeBy, content_hash, revision_of
-from merr_pipeline.training.layout import PRESETS, Layout, layout_from
-from merr_pipeline.training.media import CROPS, LEAST_SOUND_S, RATE_HZ
-from merr_pipeline.training.parts import load_encoder
-from merr_pipeline.training.preprocessing import PixelValues, pixels_for
-from merr_pipeline.training.recipe import ModelRecipe
+from merr_pipeline.training_data.feature_files import Encoded, MadeBy, content_hash, revision_of
+from merr_pipeline.training_data.media import CROPS, LEAST_SOUND_S, RATE_HZ
 
 PREPROCESSING_VERSION = 1
 """Raised when the same clip and settings come to give another input, or other features of it."""

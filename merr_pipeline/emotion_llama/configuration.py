@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from merr_pipeline.training.layout import PLACEHOLDERS, PUBLISHED, STREAMS, layout_from
+from merr_pipeline.emotion_llama.layout import PLACEHOLDERS, PUBLISHED, STREAMS, layout_from
 
 ENCODERS = ("image", *STREAMS)
 PUBLISHED_WIDTHS = {"image": 1408, "face": 1024, "temporal": 1024, "audio": 1024}

@@ -7,16 +7,16 @@ from typing import Literal
 
 from torch import Tensor
 
+from merr_pipeline.emotion_llama.configuration import ENCODERS, PUBLISHED_WIDTHS
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.exports.wanted import named
+from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError, Row
-from merr_pipeline.training.configuration import ENCODERS, PUBLISHED_WIDTHS
-from merr_pipeline.training.data import OfClip
-from merr_pipeline.training.feature_files import revision_of
-from merr_pipeline.training.features import FeatureCache
-from merr_pipeline.training.media import ClipMedia
-from merr_pipeline.training.processing import EmotionLlamaProcessor
-from merr_pipeline.training.recipe import Recipe
-from merr_pipeline.training.records import Records
+from merr_pipeline.training_data.data import OfClip
+from merr_pipeline.training_data.feature_files import revision_of
+from merr_pipeline.training_data.features import FeatureCache
+from merr_pipeline.training_data.media import ClipMedia
+from merr_pipeline.training_data.records import Records
 
 
 class Shown:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import get_worker_info
 
-from merr_pipeline.training.configuration import ENCODERS
-from merr_pipeline.training.loss import IGNORED
+from merr_pipeline.emotion_llama.configuration import ENCODERS
+from merr_pipeline.emotion_llama.loss import IGNORED
 
 Example = Mapping[str, Any]
 """``input_ids``, ``labels`` (or none) and tensors ``<encoder>_features`` or ``<encoder>_values``

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from merr_pipeline.emotion_llama.preprocessing import sound_values
 from merr_pipeline.media.container import open_media
 from merr_pipeline.media.frames import read_frames
 from merr_pipeline.media.pictures import frame_jpeg
@@ -19,7 +20,6 @@ from merr_pipeline.media.sound import read_sound
 from merr_pipeline.moment.pictures import square_around
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.stage import NotOk
-from merr_pipeline.training.preprocessing import sound_values
 
 RATE_HZ = 16_000
 LEAST_SOUND_S = 0.1

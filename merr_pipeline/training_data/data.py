@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from merr_pipeline.emotion_llama.configuration import ENCODERS
+from merr_pipeline.emotion_llama.layout import STREAMS
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor, Question
 from merr_pipeline.schema import MerrError, Row
-from merr_pipeline.training.configuration import ENCODERS
-from merr_pipeline.training.layout import STREAMS
-from merr_pipeline.training.order import Order, Position
-from merr_pipeline.training.processing import EmotionLlamaProcessor, Question
-from merr_pipeline.training.records import Record, Records
+from merr_pipeline.training_data.order import Order, Position
+from merr_pipeline.training_data.records import Record, Records
 
 OfClip = Callable[[Row], Mapping[str, Tensor]]
 """``<encoder>_features`` or ``<encoder>_values`` of a clip: `ClipMedia.values`, or a cache."""

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForImageTextToText, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
-from merr_pipeline.training import encoders
-from merr_pipeline.training.configuration import ENCODERS, EmotionLlamaConfig
-from merr_pipeline.training.layout import STREAMS, layout_from
-from merr_pipeline.training.loss import supervised_loss
+from merr_pipeline.emotion_llama import encoders
+from merr_pipeline.emotion_llama.configuration import ENCODERS, EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import STREAMS, layout_from
+from merr_pipeline.emotion_llama.loss import supervised_loss
 
 MEDIA = tuple(f"{name}_{kind}" for name in ENCODERS for kind in ("features", "values", "mask"))
 """Arguments of `forward` that speak of clips and not of tokens."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from merr_pipeline.schema import MerrError, Row
-from merr_pipeline.training.feature_files import (
+from merr_pipeline.training_data.feature_files import (
     FAILED_KEY,
     KEY,
     Encoded,

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoProcessor, ProcessorMixin
 
-from merr_pipeline.training.configuration import EmotionLlamaConfig
-from merr_pipeline.training.layout import PLACEHOLDERS, PUBLISHED, layout_from
-from merr_pipeline.training.loss import IGNORED
-from merr_pipeline.training.preprocessing import Pixels, default_pixels
+from merr_pipeline.emotion_llama.configuration import EmotionLlamaConfig
+from merr_pipeline.emotion_llama.layout import PLACEHOLDERS, PUBLISHED, layout_from
+from merr_pipeline.emotion_llama.loss import IGNORED
+from merr_pipeline.emotion_llama.preprocessing import Pixels, default_pixels
 
 TOKENS = {name: f"<|{name}|>" for name in PLACEHOLDERS}
 """The special tokens that vectors take the place of, unless a tokenizer lends others."""

@@ -17,10 +17,10 @@ from merr_pipeline.dataset.instructions import (
     Questions,
     load_questions,
 )
+from merr_pipeline.emotion_llama.processing import Question
 from merr_pipeline.fuse.phrases import pick
 from merr_pipeline.schema import MerrError, Row
-from merr_pipeline.training.processing import Question
-from merr_pipeline.training.records import Record, Records
+from merr_pipeline.training_data.records import Record, Records
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,17 @@ from pathlib import Path
 from torch import Tensor
 
 from merr_pipeline.emotion.spaces import SPACES_TEMPLATE
+from merr_pipeline.emotion_llama.configuration import ENCODERS
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
+from merr_pipeline.emotion_llama.parts import add_encoder
+from merr_pipeline.emotion_llama.processing import Question
+from merr_pipeline.predicting.answerer import Answer, Answerer, Asked, How
+from merr_pipeline.predicting.answering import recipe_of, shown_to
+from merr_pipeline.predicting.asking import Pools
+from merr_pipeline.predicting.perceiving import Seen, perceive
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.settings import load_settings
 from merr_pipeline.templates import load_template
-from merr_pipeline.training.answerer import Answer, Answerer, Asked, How
-from merr_pipeline.training.answering import recipe_of, shown_to
-from merr_pipeline.training.asking import Pools
-from merr_pipeline.training.configuration import ENCODERS
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration
-from merr_pipeline.training.parts import add_encoder
-from merr_pipeline.training.perceiving import Seen, perceive
-from merr_pipeline.training.processing import Question
 from merr_pipeline.training.saved import load_run
 
 AT_ONCE = 16

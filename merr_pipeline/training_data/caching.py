@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from merr_pipeline.dataset.shards import batched
 from merr_pipeline.exports.source import Source
 from merr_pipeline.exports.wanted import Wanted
+from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError, Row
-from merr_pipeline.training.encoding import FrozenEncoders
-from merr_pipeline.training.feature_files import (
+from merr_pipeline.training_data.encoding import FrozenEncoders
+from merr_pipeline.training_data.feature_files import (
     MANIFEST,
     MadeBy,
     Manifest,
@@ -36,9 +37,8 @@ from merr_pipeline.training.feature_files import (
     thin_shard,
     write_shard,
 )
-from merr_pipeline.training.media import ClipMedia
-from merr_pipeline.training.recipe import Recipe
-from merr_pipeline.training.records import COLUMNS
+from merr_pipeline.training_data.media import ClipMedia
+from merr_pipeline.training_data.records import COLUMNS
 
 SHARD_CLIPS = 128
 PICTURE_BYTES = 40_000  # about

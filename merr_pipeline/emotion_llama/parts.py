@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from merr_pipeline.emotion_llama.configuration import ENCODERS, EmotionLlamaConfig
+from merr_pipeline.emotion_llama.encoders import NATIVE
+from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration, Projector
+from merr_pipeline.emotion_llama.processing import EmotionLlamaProcessor
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.configuration import ENCODERS, EmotionLlamaConfig
-from merr_pipeline.training.encoders import NATIVE
-from merr_pipeline.training.modeling import EmotionLlamaForConditionalGeneration, Projector
-from merr_pipeline.training.processing import EmotionLlamaProcessor
 
 
 def from_parts(
