@@ -17,7 +17,7 @@ from merr_pipeline.schema import MerrError
 from merr_pipeline.training.packing import StepCollator
 from merr_pipeline.training_data.data import Examples, OfClip, Stream
 from merr_pipeline.training_data.order import Order, Position
-from merr_pipeline.training_data.records import Records, read_records
+from merr_pipeline.training_data.records import NoRecordsError, Records, read_records
 from merr_pipeline.training_data.shown import without_lost
 
 
@@ -112,10 +112,8 @@ def validation_records(recipe: Recipe) -> Records | None:
     assert recipe.data.out is not None
     try:
         return _read(recipe, "validation")
-    except MerrError as error:
-        if "records in the split" in str(error):
-            return None
-        raise
+    except NoRecordsError:
+        return None
 
 
 def dataset_hash(recipe: Recipe) -> str:

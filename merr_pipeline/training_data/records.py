@@ -20,6 +20,10 @@ COLUMNS = (
 """Of ``clips``; and ``peak_frame`` where pictures are wanted."""
 
 
+class NoRecordsError(MerrError):
+    """There is no record of the wanted kinds in the wanted split."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One question about one clip, and its answer."""
@@ -54,8 +58,8 @@ def read_records(
         pictures: whether the clips come with ``peak_frame``; cached features need none.
 
     Raises:
-        MerrError: there is no finished dataset, it is of another version, damaged, or has no
-            record in this split.
+        MerrError: there is no finished dataset, it is of another version or damaged.
+        NoRecordsError: it has no record in this split.
     """
     source = Source(out, Wanted(splits=(split,), subsets=subsets))
     columns = (*COLUMNS, "peak_frame") if pictures else COLUMNS
@@ -65,7 +69,7 @@ def read_records(
             found.clips[sample.clip["clip_id"]] = sample.clip
             found.records.extend(_record(row) for row in sample.records)
     if not found.records:
-        raise MerrError(f"{out} has no {' or '.join(subsets)} records in the split {split}.")
+        raise NoRecordsError(f"{out} has no {' or '.join(subsets)} records in the split {split}.")
     return found
 
 
