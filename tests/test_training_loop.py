@@ -530,8 +530,8 @@ class TestCommand:
                 completed(load_recipe("stage1", more))
 
     @pytest.mark.long
-    def test_the_command_trains_from_a_cache_and_ends_with_0_or_2(
-        self, tmp_path, eight, language_model
+    def test_the_command_ends_with_0_where_all_is_done_and_with_2_where_it_cannot_run(
+        self, tmp_path, eight, language_model, memorised
     ):
         recipe = tmp_path / "mine.yaml"
         values = tiny_recipe(tmp_path / "run", eight, language_model, "learn.steps=3")
@@ -540,3 +540,4 @@ class TestCommand:
 
         assert "nothing gives image, face, temporal, audio" in refused
         assert "Traceback" not in refused
+        assert "is done: 40 steps" in merr("train", memorised / "recipe.yaml")
