@@ -10,6 +10,7 @@ with it. A rerun goes on from the last checkpoint::
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -79,8 +80,21 @@ def train_merr(request: TrainRequest) -> Any:
     return str(recipe.to)
 
 
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """In the child before it begins; a worker that is killed cannot end what it has started."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def run_command(command: list[str]) -> tuple[int, str]:
-    """Run it with its lines printed; exit code and last line. It ends with this process."""
+    """Run it with its lines printed; exit code and last line.
+
+    It ends with this process: when a run is cancelled, and on Linux also when it is killed.
+    """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     last: deque[str] = deque(maxlen=1)
     with subprocess.Popen(
@@ -91,6 +105,7 @@ def run_command(command: list[str]) -> tuple[int, str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=_end_with_parent,
     ) as process:
         try:
             assert process.stdout is not None

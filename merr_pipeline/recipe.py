@@ -113,9 +113,10 @@ class BatchRecipe(Section):
     packed: bool = Field(True, description="Several examples in one row, none padded.")
     row_tokens: int = Field(8192, ge=64, description="Most tokens of one forward.")
     workers: int = Field(4, ge=0, description="Processes that read ahead, of each rank.")
-    attention: Literal["sdpa", "varlen", "flash_attention_2", "eager"] = Field(
-        "sdpa",
-        description="varlen: PyTorch's flash kernel for packed rows; on a CPU clip by clip.",
+    attention: Literal["auto", "sdpa", "varlen", "flash_attention_2", "eager"] = Field(
+        "auto",
+        description="varlen: PyTorch's flash kernel for packed rows, on a CPU clip by clip; auto: "
+        "varlen where it works, else sdpa, which pays for all pairs of a row.",
     )
     compile: bool = Field(False, description="Compile each layer of the language model.")
     liger: bool = Field(False, description="Liger's norm, rope and SwiGLU; needs liger-kernel.")

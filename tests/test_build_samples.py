@@ -162,6 +162,7 @@ def changed(out, tmp_path) -> tuple[Path, Path]:
     return tmp_path / "clips", tmp_path / "out"
 
 
+@pytest.mark.long
 def test_a_changed_sidecar_remakes_the_words_and_what_builds_on_them(changed):
     clips, out = changed
     sidecar = clips / "clips" / "smile.srt"
@@ -172,6 +173,7 @@ def test_a_changed_sidecar_remakes_the_words_and_what_builds_on_them(changed):
     assert made(out) == {"transcript": 1, "tone": 1, "fine": 1}
 
 
+@pytest.mark.long
 def test_a_changed_threshold_remakes_its_stage_and_what_builds_on_it(changed):
     clips, out = changed
 
@@ -229,6 +231,7 @@ def test_bad_inputs_end_in_rejected_and_in_the_exit_code(tmp_path):
     assert [row["clip_id"] for row in rows(tmp_path / "out", "clips")] == ["good"]
 
 
+@pytest.mark.long
 def test_what_cannot_run_says_why_and_exits_2(tmp_path):
     merr("build", tmp_path / "nowhere", "--out", tmp_path / "out", code=2)
     build(tmp_path / "out", "--set", "face.tol=facemesh", code=2)

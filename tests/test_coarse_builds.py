@@ -18,6 +18,8 @@ from merr_pipeline.schema import STAGE_SCHEMAS
 from merr_pipeline.template_use import READ_BY
 from merr_pipeline.templates import shipped_folder
 
+pytestmark = pytest.mark.long  # five builds
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> tuple[Path, Path]:

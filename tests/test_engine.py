@@ -153,6 +153,7 @@ def struck(tmp_path_factory):
     return toys
 
 
+@pytest.mark.long
 def test_a_clip_that_hangs_without_giving_a_turn_fails_and_names_the_limit(struck):
     entry = struck.entries("hang_in_c")["probe"]
 

@@ -127,6 +127,7 @@ def test_a_wrong_key_ends_the_build_and_keeps_what_workers_made(tmp_path):
     assert not any("transcript" in row for row in rows(clips).values())
 
 
+@pytest.mark.long
 def test_a_budget_ends_cleanly_and_the_next_build_pays_for_the_rest_alone(tmp_path):
     clips = clips_in(tmp_path, 10)
     with ModelServer(tell) as server:
@@ -150,6 +151,7 @@ def test_a_server_that_fails_costs_its_clips_a_reason_and_passes_with_time(tmp_p
     assert rows(clips)["clip003"]["fine"] == "3 bytes, 6 words"
 
 
+@pytest.mark.long
 def test_a_stopped_engine_ends_its_calls_and_the_next_run_asks_only_what_was_not_answered(tmp_path):
     clips = clips_in(tmp_path, 8)
     out = tmp_path / "out"

@@ -14,6 +14,8 @@ from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.gpus import visible_gpus
 from merr_pipeline.pipeline import BatchReport
 
+pytestmark = pytest.mark.long  # workers are started over and over
+
 
 def run(folder: Path, gpus: list[str], *extra: str) -> dict[str, dict[str, dict]]:
     """Eight clips and more, two at a time; the rows of each, by stage."""

@@ -403,13 +403,24 @@ class TestSteps:
         with pytest.raises(MerrError, match="the loss is nan at step 1"):
             train(tiny_recipe(tmp_path / "run", eight, language_model), broken, said().append)
 
-    @pytest.mark.parametrize("more", ["batch.checkpointing=true", "batch.attention=varlen"])
-    def test_how_it_is_computed_changes_no_loss(self, tmp_path, eight, language_model, more):
+    @pytest.mark.parametrize(
+        ("more", "attention"),
+        [
+            ("batch.checkpointing=true", "varlen"),
+            ("batch.attention=sdpa", "sdpa"),
+            ("batch.packed=false", "sdpa"),
+        ],
+    )
+    def test_how_it_is_computed_changes_no_loss(
+        self, tmp_path, eight, language_model, more, attention
+    ):
         plain = tiny_recipe(tmp_path / "plain", eight, language_model, "learn.steps=3")
         other = tiny_recipe(tmp_path / "other", eight, language_model, "learn.steps=3", more)
-        one, two = (train(one, features_of, said().append)["losses"] for one in (plain, other))
+        one, two = (train(one, features_of, said().append) for one in (plain, other))
 
-        assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-5)
+        assert (one["attention"], two["attention"]) == ("varlen", attention)
+        losses = [[loss for _, loss in run["losses"]] for run in (one, two)]
+        assert losses[1] == pytest.approx(losses[0], abs=1e-5)
 
     def test_liger_that_is_not_installed_is_said(self, tmp_path, eight, language_model):
         with pytest.raises(MerrError, match=r"batch\.liger needs"):

@@ -156,6 +156,35 @@ class TestNothingLeaks:
         with pytest.raises(ValueError, match="packed rows alone"):
             model(**without_labels(PaddingCollator(0)(examples)))
 
+    @pytest.mark.parametrize("more", [{"sliding_window": 16}, {"softcap": 30.0}])
+    def test_varlen_attention_refuses_models_whose_attention_is_another(self, more):
+        query = torch.randn(1, 4, 17, 16)
+        begins = torch.tensor([0, 17], dtype=torch.int32)
+        with pytest.raises(ValueError, match="no sliding window"):
+            attention.varlen_attention(
+                torch.nn.Module(),
+                *(query, query, query),
+                cu_seq_lens_q=begins,
+                max_length_q=17,
+                **more,
+            )
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_varlen_is_chosen_where_it_says_what_sdpa_says(self, processor, dtype, monkeypatch):
+        config, cpu = made_model(processor).config.text_config, torch.device("cpu")
+        assert attention.why_not_varlen(config, dtype, cpu) is None
+
+        right = attention._one_by_one
+        answers = iter([lambda *given: right(*given) + 0.1, right])
+        monkeypatch.setattr(attention, "_one_by_one", lambda *given: next(answers)(*given))
+        assert "off" in str(attention.why_not_varlen(config, dtype, cpu))
+
+    def test_varlen_is_not_chosen_for_a_model_that_drops_out_attention(self, processor):
+        config = made_model(processor).config.text_config
+        config.attention_dropout = 0.1
+        why = attention.why_not_varlen(config, torch.float32, torch.device("cpu"))
+        assert why == "the language model drops out attention"
+
 
 class TestSteps:
     @pytest.mark.parametrize(("packed", "row_tokens"), [(True, 150), (True, 800), (False, 300)])

@@ -34,11 +34,14 @@ def varlen_attention(
     Raises:
         ValueError: it is not told where clips begin, or is to do what it does not.
     """
-    del module, kwargs
+    del module
     if cu_seq_lens_q is None or max_length_q is None or len(query) != 1:
         raise ValueError("varlen attention is for packed rows alone")
     if attention_mask is not None or dropout:
         raise ValueError("varlen attention has neither mask nor dropout")
+    window = kwargs.get("sliding_window")
+    if kwargs.get("softcap") or kwargs.get("s_aux") is not None or (window or 1e9) < max_length_q:
+        raise ValueError("varlen attention has no sliding window, soft cap or sinks")
     rows = [one[0].transpose(0, 1) for one in (query, key, value)]
     if query.is_cuda:
         return _by_kernel(rows, cu_seq_lens_q, max_length_q, scaling)[None], None
@@ -75,6 +78,40 @@ def _one_by_one(rows: list[Tensor], begins: Tensor, scaling: float | None) -> Te
         )
         parts.append(found[0].transpose(0, 1))
     return torch.cat(parts)
+
+
+def why_not_varlen(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:
+    """What speaks against it for a language model on this machine; None if nothing does.
+
+    Its kernel is tried on two short clips, and must say what `sdpa` says of each.
+    """
+    if getattr(config, "attention_dropout", 0.0):
+        return "the language model drops out attention"
+    heads = config.num_attention_heads
+    of_keys = getattr(config, "num_key_value_heads", None) or heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(1, count, 24, width, generator=draw).to(device, dtype)
+        for count in (heads, of_keys, of_keys)
+    )
+    begins = torch.tensor([0, 7, 24], dtype=torch.int32, device=device)
+    try:
+        found, _ = varlen_attention(
+            nn.Module(),
+            query,
+            key,
+            value,
+            scaling=width**-0.5,
+            cu_seq_lens_q=begins,
+            max_length_q=17,
+        )
+    except Exception as error:  # whatever a kernel raises that this machine cannot run
+        return f"{type(error).__name__}: {error}"
+    rows = [one[0].transpose(0, 1) for one in (query, key, value)]
+    expected = _one_by_one(rows, begins, width**-0.5)
+    off = (found[0] - expected).abs().max().item()
+    return None if off < 0.02 else f"it is {off:.3f} off"
 
 
 AttentionInterface.register(VARLEN, varlen_attention)

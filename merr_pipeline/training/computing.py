@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 from merr_pipeline.emotion_llama.modeling import EmotionLlamaForConditionalGeneration
 from merr_pipeline.recipe import Recipe
 from merr_pipeline.schema import MerrError
-from merr_pipeline.training.attention import VARLEN
+from merr_pipeline.training.attention import VARLEN, why_not_varlen
 from merr_pipeline.training.lora import in_autocast
 
 
@@ -58,6 +58,8 @@ def prepare(model: PeftModel, recipe: Recipe) -> None:
     inner: EmotionLlamaForConditionalGeneration = model.get_base_model()
     language: Any = inner.model.language_model
     attention = recipe.batch.attention
+    if attention == "auto":
+        attention = _fastest(language, recipe)
     try:
         language.set_attn_implementation(VARLEN if attention == "varlen" else attention)
     except (ImportError, ValueError) as error:
@@ -73,6 +75,15 @@ def prepare(model: PeftModel, recipe: Recipe) -> None:
     if recipe.batch.compile:
         for layer in language.layers:
             layer.compile()
+
+
+def _fastest(language: Any, recipe: Recipe) -> Literal["varlen", "sdpa"]:
+    """What ``auto`` stands for."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype: torch.dtype = getattr(torch, recipe.model.dtype)
+    if not recipe.batch.packed or why_not_varlen(language.config, dtype, device):
+        return "sdpa"
+    return "varlen"
 
 
 def _use_liger(language: Any) -> None:

@@ -192,6 +192,7 @@ def _summary(
 ) -> dict[str, Any]:
     """What ``summary.json`` holds."""
     history = trainer.state.log_history
+    inner = trainer.accelerator.unwrap_model(trainer.model).get_base_model()
     losses = [[one["step"], round(one["loss"], 6)] for one in history if "loss" in one]
     validation = [
         {
@@ -211,6 +212,7 @@ def _summary(
         "validation": validation,
         "trained_parameters": trained_parameters(trainer.model),
         **speed,
+        "attention": inner.model.language_model.config._attn_implementation,
         "device": torch.cuda.get_device_name(device) if memory is not None else "cpu",
         "peak_memory_gb": None if memory is None else round(memory / 1e9, 2),
         "torch": torch.__version__,
