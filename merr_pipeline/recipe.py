@@ -1,6 +1,7 @@
 """What a training run is told: one YAML file, whose every value ``--set key=value`` may replace.
 
-The shipped recipes ``stage1`` and ``stage2`` are the two stages of the paper.
+The shipped recipes ``stage1`` and ``stage2`` are the two stages of the paper; ``modern`` shows more
+of a clip.
 """
 
 from __future__ import annotations
@@ -66,8 +67,10 @@ class DataRecipe(Section):
     share: float = Field(
         1.0, gt=0, le=1, description="Of the training clips, chosen by hash: for ablations."
     )
-    frame: Literal["peak", "first", "middle", "random"] = Field(
-        "peak", description="The picture; all but peak are read from the clips."
+    frame: Literal["peak", "first", "middle", "random", "several"] = Field(
+        "peak",
+        description="The picture; all but peak are read from the clips. several: the peak and "
+        "others over the clip, as many as the layout has (modern: four).",
     )
     streams: tuple[Literal["image", "face", "temporal", "audio"], ...] = Field(
         ("image", "face", "temporal", "audio"), description="What the model is shown of a clip."

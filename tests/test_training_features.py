@@ -19,7 +19,7 @@ pytest.importorskip("transformers", reason="the extra train is not installed")
 import numpy as np
 import torch
 from made_clips import at_rate, sine, write_clip
-from made_emotion_llama import SMALL, encoder_configs, made_processor, text_config
+from made_emotion_llama import SMALL, WIDTH, encoder_configs, made_processor, text_config
 from made_rows import MadeStore, made_clip, made_identities, not_ok
 from PIL import Image
 from typer.testing import CliRunner
@@ -48,7 +48,7 @@ from merr_pipeline.training_data.feature_files import (
     write_shard,
 )
 from merr_pipeline.training_data.features import FeatureCache
-from merr_pipeline.training_data.media import ClipMedia, frame_of
+from merr_pipeline.training_data.media import ClipMedia, frame_of, frames_over
 from merr_pipeline.training_data.records import read_records
 from merr_pipeline.training_data.shown import shown, without_lost
 
@@ -625,6 +625,54 @@ class TestFrames:
         )
         with pytest.raises(MerrError, match="image features of the middle frame"):
             shown(with_data(middle, frame="peak"), processor, ALL[1:])
+
+    def test_several_frames_are_the_peak_and_others_evenly_over_the_clip(self, out, processor):
+        clips = clips_of(out)
+        media = ClipMedia(processor, ["image"], out / "input", frame="several", pictures=4)
+        values = media.values(clips["c"])["image_values"]
+
+        jpegs = [clips["c"]["peak_frame"]["bytes"], *frames_over(out / "input/file2.mp4", 3, None)]
+        assert media.picture(clips["c"]) == b"".join(jpegs)
+        pictures = [Image.open(io.BytesIO(one)) for one in jpegs]
+        means = [np.asarray(one).mean() for one in pictures[1:]]
+        assert means == pytest.approx([4 * index + 20 for index in (4, 12, 20)], abs=4)
+        assert torch.equal(values, processor.picture_values("image", pictures))
+        assert media.values(clips["faceless"]) == {}
+
+    def test_a_clip_of_fewer_frames_has_some_twice(self, tmp_path):
+        path = tmp_path / "two.mp4"
+        write_clip(path, at_rate([20, 200]))
+        first, again, last = frames_over(path, 3, 2)
+
+        assert first != last
+        assert again in (first, last)
+
+    def test_a_cache_of_several_frames_shows_what_the_clips_show(
+        self, recipe, out, processor, tmp_path
+    ):
+        changes = {**recipe.model.layout_changes, "pictures": 3}
+        several = with_data(recipe, features=tmp_path / "all", frame="several").model_copy(
+            update={"model": recipe.model.model_copy(update={"layout_changes": changes})}
+        )
+        make_features(several, image_features=True)
+        streams = with_data(several, features=tmp_path / "streams")
+        make_features(streams)
+        own = replace(SMALL, pictures=3)
+        wide = EmotionLlamaProcessor(processor.tokenizer, layout=own.as_dict())
+        clip = clips_of(out)["a"]
+        media = ClipMedia(wide, ["image"], out / "input", frame="several", pictures=3)
+
+        features = shown(several, wide, ALL)(clip)["image_features"]
+        assert features.shape == (3, 1 + own.grid**2, WIDTH)
+        values = shown(streams, wide, ALL)({**clip, "peak_frame": None})["image_values"]
+        assert torch.equal(values, media.values(clip)["image_values"])
+        four = EmotionLlamaProcessor(processor.tokenizer, layout=replace(own, pictures=4).as_dict())
+        with pytest.raises(MerrError, match=r"has image features of the several, 3, frame"):
+            shown(several, four, ALL[1:])
+
+    def test_several_frames_need_a_layout_of_several(self, out, processor):
+        with pytest.raises(MerrError, match=r"set model\.layout=modern"):
+            ClipMedia(processor, ["image"], out / "input", frame="several")
 
     def test_a_frame_that_is_not_the_peak_needs_the_clips(self, processor):
         with pytest.raises(MerrError, match="first frames: these are read from the clips"):

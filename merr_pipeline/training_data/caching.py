@@ -92,7 +92,13 @@ def make_features(
     encoded = {name: path for name, path in folders.items() if name != "image" or image_features}
     encoders = FrozenEncoders(encoded, recipe.model, device)
     made_by = encoders.made_by(recipe.data.frame)
-    media = ClipMedia(encoders.pixels, sorted(encoded), recipe.data.clips, frame=recipe.data.frame)
+    media = ClipMedia(
+        encoders.pixels,
+        sorted(encoded),
+        recipe.data.clips,
+        frame=recipe.data.frame,
+        pictures=encoders.layout.pictures,
+    )
     to.mkdir(parents=True, exist_ok=True)
     with _alone(to):
         for left_over in to.glob(".tmp-*"):  # of a run that was killed

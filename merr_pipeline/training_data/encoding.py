@@ -23,7 +23,13 @@ from merr_pipeline.moment.pictures import CROP_SCALE
 from merr_pipeline.recipe import ModelRecipe
 from merr_pipeline.schema import MerrError
 from merr_pipeline.training_data.feature_files import Encoded, MadeBy, content_hash, revision_of
-from merr_pipeline.training_data.media import CROPS, LEAST_SOUND_S, RATE_HZ
+from merr_pipeline.training_data.media import (
+    CROPS,
+    LEAST_SOUND_S,
+    RATE_HZ,
+    WhichFrame,
+    name_of_frames,
+)
 
 PREPROCESSING_VERSION = 1
 """Raised when the same clip and settings come to give another input, or other features of it."""
@@ -52,19 +58,19 @@ class FrozenEncoders:
         self._check()
         self._encoders = {name: self._loaded(path) for name, path in self.folders.items()}
 
-    def made_by(self, frame: str) -> MadeBy:
+    def made_by(self, frame: WhichFrame) -> MadeBy:
         """What says by what features were made; reads all weights once."""
         facts = {
             name: Encoded(
                 model=config.model_type,
                 revision=revision_of(self.folders[name]),
                 preprocessing=content_hash(PREPROCESSING_VERSION, self._preprocessing(name)),
-                shape=self._shape(name),
+                shape=self._shape(name, self.layout.pictures if frame == "several" else 1),
                 dtype=self._dtype,
             )
             for name, config in self._configs.items()
         }
-        return MadeBy(frame, facts)
+        return MadeBy(name_of_frames(frame, self.layout.pictures), facts)
 
     def encode(self, name: str, values: Sequence[Tensor]) -> list[Tensor]:
         """Features of several clips, each as the shape of `made_by` has it, on the CPU."""
@@ -97,10 +103,10 @@ class FrozenEncoders:
             encoder.config.mask_ratio = 0.0  # as EmotionLlamaConfig has it
         return encoder.requires_grad_(False).eval().to(self._device)
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def _shape(self, name: str, pictures: int) -> tuple[int, ...]:
         width = self._configs[name].hidden_size
         if name == "image":
-            return (1, 1 + self.layout.grid**2, width)
+            return (pictures, 1 + self.layout.grid**2, width)
         return (getattr(self.layout, name), width)
 
     def _preprocessing(self, name: str) -> dict[str, Any]:

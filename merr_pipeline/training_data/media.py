@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -31,7 +32,15 @@ CROPS = 16
 PICTURE_PX, PICTURE_QUALITY = 448, 90
 """Of frames that are not the peak: as the pictures of a dataset, so that they can be compared."""
 
-WhichFrame = Literal["peak", "first", "middle", "random"]
+WhichFrame = Literal["peak", "first", "middle", "random", "several"]
+"""``several``: the peak, then others evenly over the clip, in all as many as the layout has."""
+
+_BETWEEN_JPEGS = re.compile(rb"(?<=\xff\xd9)(?=\xff\xd8)")  # in its data a JPEG has neither
+
+
+def name_of_frames(frame: WhichFrame, pictures: int) -> str:
+    """What a cache calls them: four frames are other ones than three."""
+    return f"{frame}, {pictures}," if frame == "several" else frame
 
 
 class MakesValues(Protocol):
@@ -52,6 +61,7 @@ class ClipMedia:
         crops: int = CROPS,
         frame: WhichFrame = "peak",
         picture: Callable[[Row], bytes | None] | None = None,
+        pictures: int = 1,
     ) -> None:
         """Say what is wanted.
 
@@ -61,11 +71,17 @@ class ClipMedia:
             clips: the input folder of the build; pictures of the peak alone need none.
             crops: of the face.
             frame: the picture; all but the peak, which the dataset has, are read from the clips.
-            picture: gives the JPEG of a clip, in place of dataset and clips.
+            picture: gives what `picture` gives, in place of dataset and clips.
+            pictures: of a clip, where the frame is ``several``.
 
         Raises:
-            MerrError: something of the clips is wanted, and nothing says where they are.
+            MerrError: something of the clips is wanted, and nothing says where they are; or several
+                frames are wanted for a layout of one.
         """
+        if frame == "several" and pictures < 2:
+            raise MerrError(
+                "data.frame=several is for a layout of several pictures: set model.layout=modern."
+            )
         from_clips = set(encoders) - {"image"}
         if "image" in encoders and frame != "peak" and picture is None:
             from_clips.add(f"{frame} frames")
@@ -77,6 +93,7 @@ class ClipMedia:
             )
         self._processor, self._encoders, self._clips = processor, tuple(encoders), clips
         self._crops, self._frame, self._given = crops, frame, picture
+        self._pictures = pictures
 
     def values(self, clip: Row) -> dict[str, Tensor]:
         """``<encoder>_values`` of one clip, as the model's ``forward`` has them.
@@ -86,8 +103,8 @@ class ClipMedia:
         """
         found: dict[str, Tensor] = {}
         if "image" in self._encoders and (jpeg := self.picture(clip)):
-            picture = Image.open(io.BytesIO(jpeg))
-            found["image_values"] = self._processor.picture_values("image", [picture])
+            frames = [Image.open(io.BytesIO(one)) for one in _BETWEEN_JPEGS.split(jpeg)]
+            found["image_values"] = self._processor.picture_values("image", frames)
         faces = [name for name in ("face", "temporal") if name in self._encoders]
         if faces and clip["face_track"]:
             pictures = face_crops(self._path(clip), clip["face_track"], self._crops)
@@ -100,15 +117,21 @@ class ClipMedia:
         return found
 
     def picture(self, clip: Row) -> bytes | None:
-        """The JPEG of the frame that is shown; none where a clip has no peak.
+        """The JPEG of the frame that is shown, or several one behind another (motion JPEG).
+
+        None where a clip has no peak, if that is wanted.
 
         Raises:
             MerrError: the clip's file is not there or cannot be read.
         """
         if self._given:
             return self._given(clip)
-        if self._frame == "peak":
-            return clip["peak_frame"]["bytes"] if clip["peak_frame"] else None
+        peak: bytes | None = clip["peak_frame"]["bytes"] if clip["peak_frame"] else None
+        if self._frame == "peak" or (self._frame == "several" and peak is None):
+            return peak
+        if self._frame == "several":
+            others = frames_over(self._path(clip), self._pictures - 1, clip["frame_count"])
+            return b"".join([peak or b"", *others])
         return frame_of(self._path(clip), self._frame, clip["clip_id"], clip["frame_count"])
 
     def _path(self, clip: Row) -> Path:
@@ -153,7 +176,7 @@ def frame_of(path: Path, which: WhichFrame, clip_id: str, frame_count: int | Non
         MerrError: the clip cannot be read, or is shorter than ``frame_count``.
     """
     try:
-        count = frame_count or sum(1 for _ in read_frames(path, "luma"))
+        count = frame_count or _counted(path)
         drawn = int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8]) % count
         index = {"first": 0, "middle": count // 2}.get(which, drawn)
         frames = list(read_frames(path, "rgb24", until_frame=index, from_frame=index))
@@ -162,6 +185,33 @@ def frame_of(path: Path, which: WhichFrame, clip_id: str, frame_count: int | Non
     if not frames:
         raise MerrError(f"{path} has no frame {index}: it is not the clip of the dataset.")
     return frame_jpeg(frames[0].image, PICTURE_PX, PICTURE_QUALITY)
+
+
+def frames_over(path: Path, count: int, frame_count: int | None) -> list[bytes]:
+    """Frames of a clip as JPEG: the middles of so many equal parts, in the order of time.
+
+    A clip of fewer frames has some twice.
+
+    Raises:
+        MerrError: the clip cannot be read, or is shorter than ``frame_count``.
+    """
+    try:
+        length = frame_count or _counted(path)
+        wanted = [(2 * number + 1) * length // (2 * count) for number in range(count)]
+        seen = {
+            frame.index: frame_jpeg(frame.image, PICTURE_PX, PICTURE_QUALITY)
+            for frame in read_frames(path, "rgb24", until_frame=wanted[-1], from_frame=wanted[0])
+            if frame.index in wanted
+        }
+    except NotOk as error:
+        raise MerrError(f"{path} cannot be read: {error}") from error
+    if lost := sorted(set(wanted) - set(seen)):
+        raise MerrError(f"{path} has no frame {lost[0]}: it is not the clip of the dataset.")
+    return [seen[index] for index in wanted]
+
+
+def _counted(path: Path) -> int:
+    return sum(1 for _ in read_frames(path, "luma"))
 
 
 def _sound(path: Path) -> np.ndarray:

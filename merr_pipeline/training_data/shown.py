@@ -15,7 +15,7 @@ from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.training_data.data import OfClip
 from merr_pipeline.training_data.feature_files import revision_of
 from merr_pipeline.training_data.features import FeatureCache
-from merr_pipeline.training_data.media import ClipMedia
+from merr_pipeline.training_data.media import ClipMedia, name_of_frames
 from merr_pipeline.training_data.records import Records
 
 
@@ -65,7 +65,9 @@ def shown(
     """
     data = recipe.data
     cache = FeatureCache.open(data.features) if data.features else None
-    found = sources(recipe, cache, model_encoders)
+    pictures = processor.layout["pictures"]
+    frame = name_of_frames(data.frame, pictures)
+    found = sources(recipe, cache, model_encoders, frame)
     cached = [name for name, source in found.items() if source == "cache"]
     read = [name for name, source in found.items() if source == "media"]
     if data.streams and not found:
@@ -78,14 +80,16 @@ def shown(
         _check(cache, cached, recipe, processor, widths)
     media = None
     if read:
-        same = cache is not None and cache.made_by.frame == data.frame
+        same = cache is not None and cache.made_by.frame == frame
         picture = cache.picture if cache is not None and same else None
-        media = ClipMedia(processor, read, data.clips, frame=data.frame, picture=picture)
+        media = ClipMedia(
+            processor, read, data.clips, frame=data.frame, picture=picture, pictures=pictures
+        )
     return Shown(cache, cached, media)
 
 
 def sources(
-    recipe: Recipe, cache: FeatureCache | None, model_encoders: Sequence[str]
+    recipe: Recipe, cache: FeatureCache | None, model_encoders: Sequence[str], frame: str
 ) -> dict[str, Literal["cache", "media"]]:
     """Where each stream comes from; those that nothing gives are not there.
 
@@ -98,11 +102,11 @@ def sources(
             continue
         there = cache is not None and name in cache.encoders
         if there and cache is not None and name == "image":
-            there = cache.made_by.frame == recipe.data.frame
+            there = cache.made_by.frame == frame
             if not there and name not in model_encoders:
                 raise MerrError(
                     f"{cache.folder} has image features of the {cache.made_by.frame} frame, and "
-                    f"data.frame is {recipe.data.frame}. Make another cache for it."
+                    f"this recipe wants the {frame} frame. Make another cache for it."
                 )
         if there:
             found[name] = "cache"
