@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from made_clips import at_rate, sine, write_clip
 from made_emotion_llama import SMALL, WIDTH, encoder_configs, made_processor, text_config
+from made_learning import made_language_model
 from made_rows import MadeStore, made_clip, made_identities, not_ok
 from PIL import Image
 from typer.testing import CliRunner
@@ -37,6 +38,8 @@ from merr_pipeline.exports.wanted import Wanted
 from merr_pipeline.recipe import EncoderFolders, Recipe, load_recipe
 from merr_pipeline.schema import ClipId, MerrError
 from merr_pipeline.settings import load_settings
+from merr_pipeline.training.loop import train
+from merr_pipeline.training.saved import load_run
 from merr_pipeline.training_data import caching, encoding
 from merr_pipeline.training_data.caching import make_features
 from merr_pipeline.training_data.data import Examples
@@ -669,6 +672,37 @@ class TestFrames:
         four = EmotionLlamaProcessor(processor.tokenizer, layout=replace(own, pictures=4).as_dict())
         with pytest.raises(MerrError, match=r"has image features of the several, 3, frame"):
             shown(several, four, ALL[1:])
+
+    def test_the_modern_recipe_learns_from_several_frames(self, recipe, out, tmp_path):
+        values = {
+            "to": tmp_path / "run",
+            "data.out": out,
+            "data.clips": out / "input",
+            "data.longest": 512,  # what the tiny language model can count
+            "data.granularities": "[coarse]",
+            "data.mixture": "{coarse:describe: 0}",
+            "model.dtype": "float32",
+            "model.language_model": made_language_model(tmp_path / "language_model"),
+            **{f"model.encoders.{name}": path for name, path in recipe.model.encoders},
+            **{
+                f"model.layout_changes.{key}": getattr(SMALL, key) for key in ("picture_px", "grid")
+            },
+            "learn.steps": 2,
+            "learn.warmup_steps": 0,
+            "batch.samples": 2,
+            "batch.row_tokens": 512,
+            "batch.workers": 0,
+            "batch.peak_tflops": 0.1,
+            "keep.merge": "false",
+        }
+        wanted = load_recipe("modern", [f"{key}={value}" for key, value in values.items()])
+        summary = train(wanted, say=lambda line: None)
+
+        assert summary["steps"] == 2
+        _, processor = load_run(tmp_path / "run", "cpu")
+        assert processor.layout["pictures"] == 4
+        seen = shown(wanted, processor, ALL)(clips_of(out)["a"])
+        assert len(seen["image_values"]) == 4
 
     def test_several_frames_need_a_layout_of_several(self, out, processor):
         with pytest.raises(MerrError, match=r"set model\.layout=modern"):
