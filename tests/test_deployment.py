@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -240,3 +241,16 @@ def test_a_build_goes_on_while_the_server_is_away_and_reports_when_it_is_back(
     check_gone(stand, started)
     done = stand.run(request(clips, tmp_path))
     assert done.code == 0, done.output
+
+
+def test_a_training_run_is_deployed_too_and_fails_with_what_to_do(stand):
+    request = json.dumps({"overrides": ["learn.step=1"]})
+    done = stand.bash(
+        ".venv/bin/prefect deployment run train-merr/stage --watch "
+        f"-p {shlex.quote(f'request={request}')}"
+    )
+
+    assert done.code != 0, done.output
+    ended = stand.state(run_id(done))
+    assert ended["type"] == "FAILED"
+    assert "learn.step is not a setting. Did you mean learn.steps?" in ended["message"]
