@@ -183,6 +183,7 @@ def test_a_changed_threshold_remakes_its_stage_and_what_builds_on_it(changed):
     assert made(out) == dict.fromkeys(stages, len(TRUTH))
 
 
+@pytest.mark.long
 def test_a_changed_template_remakes_only_what_reads_it(changed, tmp_path):
     clips, out = changed
     templates = tmp_path / "templates"
@@ -217,6 +218,7 @@ def test_datasets_opens_every_subset_offline(out, tmp_path):
     assert "\n448\n" in done.stdout or "\n400\n" in done.stdout
 
 
+@pytest.mark.long
 def test_bad_inputs_end_in_rejected_and_in_the_exit_code(tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()

@@ -187,6 +187,7 @@ def test_a_clip_with_new_bytes_under_its_old_name_is_a_new_clip(copy, replaced, 
     assert hashes(copy / "out") == hashes(replaced / "out")
 
 
+@pytest.mark.long
 def test_a_clip_that_changes_while_a_stage_reads_it_is_unfinished_and_done_right_by_the_next_run(
     built, replaced, tmp_path, ready, monkeypatch
 ):
@@ -272,6 +273,7 @@ def test_a_template_changed_before_a_worker_starts_stops_the_build_and_the_next_
     assert hashes(tmp_path / "out") == edited
 
 
+@pytest.mark.long
 def test_a_template_changed_while_stages_run_makes_the_next_run_do_them_again(
     built, edited, tmp_path, ready, templates
 ):

@@ -161,6 +161,7 @@ def test_a_clip_that_hangs_without_giving_a_turn_fails_and_names_the_limit(struc
     assert entry.detail == "took longer than engine.clip_limit_s = 1 in this stage"
 
 
+@pytest.mark.long
 def test_a_hang_in_a_later_stage_ends_that_stage_and_the_others_go_on(struck):
     assert struck.reasons("hang_late") == {
         "probe": None,
@@ -169,20 +170,24 @@ def test_a_hang_in_a_later_stage_ends_that_stage_and_the_others_go_on(struck):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", ["eat", "eat_cv2"])
 def test_a_clip_that_wants_too_much_memory_fails_and_names_the_limit(struck, content):
     assert struck.reasons(content) == {"probe": "out_of_memory"}
     assert "engine.memory_limit_mb" in struck.entries(content)["probe"].detail
 
 
+@pytest.mark.long
 def test_the_other_clips_of_the_batch_come_through(struck):
     assert struck.reasons("good") == struck.reasons("z_last") == THROUGH
 
 
+@pytest.mark.long
 def test_a_clip_that_is_too_slow_once_gets_a_second_chance(struck):
     assert struck.reasons("hang_once") == THROUGH
 
 
+@pytest.mark.long
 def test_the_next_run_tries_what_struck_a_limit_again(struck):
     assert struck.pipeline().plan(struck.clip("hang_late")).pending == ["transcript", "fine"]
     assert struck.pipeline().plan(struck.clip("hang_in_c")).pending == list(THROUGH)

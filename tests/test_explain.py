@@ -36,6 +36,7 @@ def test_the_blink_is_passed_over_and_the_smile_is_chosen(samples_build):
     assert story.series.frame_index[ours.moment.main.position] == stored
 
 
+@pytest.mark.long
 @pytest.mark.shared
 def test_what_is_drawn_as_chosen_is_what_the_record_has(shared, tmp_path):
     clips = tmp_path / "clips"

@@ -16,6 +16,8 @@ from unprivileged import modes_are_obeyed, obey_modes
 
 BEGUN = ["probe", "voice", "transcript", "face"]  # what a batch has written when `moment` writes
 
+pytestmark = pytest.mark.long  # a build for each place that cannot be written
+
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:
@@ -76,9 +78,9 @@ def check_told(done: subprocess.CompletedProcess[str], out: Path, *words: str) -
 @pytest.mark.parametrize(
     ("limited_by", "written"),
     [
-        pytest.param("annotations/probe/*", [], marks=pytest.mark.long),
-        pytest.param("annotations/moment/*", BEGUN, marks=pytest.mark.long),
-        pytest.param("dataset/clips/*", None, marks=pytest.mark.long),
+        ("annotations/probe/*", []),
+        ("annotations/moment/*", BEGUN),
+        ("dataset/clips/*", None),
     ],
     ids=["first_part", "later_part", "shard"],
 )
@@ -105,7 +107,6 @@ def test_a_disk_that_is_full_ends_the_build_and_costs_nothing(
     assert keys(tmp_path) == keys(whole)  # so no row was made twice
 
 
-@pytest.mark.long
 def test_a_disk_that_fills_up_leaves_the_old_dataset_as_it_was(clips, whole, tmp_path):
     build_here(clips, tmp_path)
     limit = smallest(whole, "dataset/clips/*") - 1000
@@ -128,8 +129,8 @@ def modes_hold(tmp_path) -> None:
     ("locked", "place"),
     [
         ("", ""),
-        pytest.param("annotations/probe", "(annotations/probe)", marks=pytest.mark.long),
-        pytest.param("runs", "(runs)", marks=pytest.mark.long),
+        ("annotations/probe", "(annotations/probe)"),
+        ("runs", "(runs)"),
     ],
     ids=["out", "stage", "runs"],
 )

@@ -158,6 +158,7 @@ def test_workers_leave_the_rows_that_one_process_leaves(tmp_path, clips):
     assert [rows_of(parent, clip) for clip in several] == [rows_of(alone, clip) for clip in several]
 
 
+@pytest.mark.long
 def test_a_clip_that_kills_its_worker_costs_itself_alone(tmp_path, clips):
     before, killer, after = clips("before", "kill", "after")
     parent = toy_pipeline(tmp_path / "out")

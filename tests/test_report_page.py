@@ -250,6 +250,7 @@ def test_pictures_and_drawings_have_words(page):
     assert all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in regions)
 
 
+@pytest.mark.long
 def test_the_same_dataset_gives_the_same_bytes(out, tmp_path):
     for name in ("a", "b"):
         write_report(out, tmp_path / f"{name}.html")
