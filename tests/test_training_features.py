@@ -445,7 +445,9 @@ class TestRuns:
         assert make_features(wanted).made == 0
         assert bytes_of(tmp_path) == before
 
-    def test_a_clip_that_cannot_be_read_is_named_and_tried_again(self, sound, out, tmp_path):
+    def test_a_clip_that_cannot_be_read_is_named_and_tried_again(
+        self, sound, out, processor, tmp_path
+    ):
         clips = shutil.copytree(out / "input", tmp_path / "input")
         (clips / "file1.mp4").rename(tmp_path / "away.mp4")
         wanted = with_data(sound, clips=clips, features=tmp_path / "cache")
@@ -457,7 +459,7 @@ class TestRuns:
         assert first.failed == again.failed == cache.failed
         assert list(cache.failed) == ["b"]
         assert cache.failed["b"].startswith("file1.mp4 is not there")
-        records, lost = without_lost(read_records(out, "train"), shown(wanted, None, []))
+        records, lost = without_lost(read_records(out, "train"), shown(wanted, processor, []))
         assert lost == cache.failed
         assert set(records.clips) == {"a", "c", "silent", "faceless"}
         assert {one.clip_id for one in records.records} == set(records.clips)
@@ -471,11 +473,13 @@ class TestRuns:
         }
         assert FeatureCache.open(tmp_path / "cache").failed == {}
 
-    def test_clips_that_the_dataset_gained_are_told_and_then_made(self, sound, out, tmp_path):
+    def test_clips_that_the_dataset_gained_are_told_and_then_made(
+        self, sound, out, processor, tmp_path
+    ):
         small = built(tmp_path / "small", ["a", "b"])
         wanted = with_data(sound, out=small, clips=small / "input", features=tmp_path / "cache")
         make_features(wanted)
-        of_clip = shown(wanted, None, [])
+        of_clip = shown(wanted, processor, [])
         with pytest.raises(MerrError, match=r"3 of 5 clips are not in .*: c, faceless, silent\."):
             without_lost(read_records(out, "train"), of_clip)
 
@@ -499,7 +503,9 @@ class TestRuns:
         assert len(cache) == 2
         assert "silent" not in b"".join(bytes_of(tmp_path / "cache").values()).decode("latin-1")
 
-    def test_another_encoder_or_preprocessing_is_refused(self, sound, encoders, tmp_path):
+    def test_another_encoder_or_preprocessing_is_refused(
+        self, sound, encoders, processor, tmp_path
+    ):
         wanted = with_data(sound, features=tmp_path / "cache")
         make_features(wanted)
         other = shutil.copytree(encoders / "audio", tmp_path / "other")
@@ -517,7 +523,7 @@ class TestRuns:
             with pytest.raises(MerrError, match="audio: preprocessing"):
                 make_features(wanted)
         with pytest.raises(MerrError, match=r"audio features by hubert \w+; .*other is \w+"):
-            shown(wanted.model_copy(update={"model": another}), None, ["audio"])
+            shown(wanted.model_copy(update={"model": another}), processor, ["audio"])
 
     def test_two_runs_do_not_fill_one_cache(self, sound, tmp_path):
         with (
