@@ -98,6 +98,24 @@ def test_one_alike_picture_is_not_enough():
     assert links(clip("a", one), clip("b", with_errors(one, 1, 63))) == {}
 
 
+def test_one_equal_picture_is_not_enough_and_two_are():
+    one, two = drawn(8, 1, 63), drawn(8, 2, 63)
+    assert links(clip("a", one), clip("b", one)) == {}
+    assert links(clip("a", two), clip("b", two)) == {
+        "a": [("b", PICTURES)],
+        "b": [("a", PICTURES)],
+    }
+
+
+def test_equal_sound_ties_clips_of_empty_pictures_if_it_is_long_enough():
+    black, long, short = np.full(8, NO_HASH), drawn(9, 20, 32), drawn(9, 19, 32)
+    assert links(clip("a", black, long), clip("b", black, long)) == {
+        "a": [("b", SOUND)],
+        "b": [("a", SOUND)],
+    }
+    assert links(clip("a", black, short), clip("b", black, short)) == {}
+
+
 def test_a_still_is_not_compared():
     rows = {"probe": {"kind": "still", "picture_hashes": [1, 2]}}
     assert len(Footage.of("a", "0", rows).pictures) == 0
