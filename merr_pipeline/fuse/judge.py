@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from merr_pipeline.stage import NotOk, fail
 
 BLIND, TOLD = "llm_blind", "llm_told"
 MOST_CLAIMS = 6  # told of one text
+WHO = {"gender", "age", "relation", "profession", "identity", "ethnic identity"}
+"""Kinds of claims that say who somebody is; no open label may."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,15 @@ def refusal_of(case: Case, answer: Reasoned, max_words: int) -> NotOk | None:
 def row_of(case: Case, answer: Reasoned) -> Row:
     """The row of an answer whose text can be kept.
 
-    A reading or conflict that is not grounded is left out, with a flag.
+    A reading or conflict that is not grounded is left out, with a flag, and so is an open label
+    that says who somebody is, or is no word for a feeling as far as can be told.
     """
     label, ids = case.about(answer.label), {row["id"] for row in case.evidence}
     conflicts = [said for said in answer.conflicts if said and _holds(said, case, label)]
     cues = [_cue(cue, case, label) for cue in answer.cues if cue.evidence_id in ids]
+    open_labels = [word for word in answer.open_labels if _may_be_a_feeling(word, case)]
     flags = {
+        "open_labels_left_out": len(open_labels) < len(answer.open_labels),
         "ungrounded_readings": any(cue["reading"] is None for cue in cues),
         "ungrounded_conflicts": len(conflicts) < len(answer.conflicts),
     }
@@ -98,9 +104,17 @@ def row_of(case: Case, answer: Reasoned) -> Row:
         "llm_label": answer.label,
         "llm_confidence": answer.confidence,
         "llm_agrees": case.agrees(answer.label),
-        "open_labels": answer.open_labels,
+        "open_labels": open_labels,
         "flags": [name for name, is_set in flags.items() if is_set],
     }
+
+
+def _may_be_a_feeling(word: str, case: Case) -> bool:
+    """No word for who somebody is, and not several words of which none is known (a name)."""
+    claims = case.checker.check(f"{word}.", None).claims
+    kinds = {claim.kind for claim in claims}
+    is_plain = re.fullmatch(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*", word) is not None
+    return is_plain and not kinds & WHO and (" " not in word or kinds != {"unknown"})
 
 
 def _unknown_ids(case: Case, answer: Reasoned) -> Iterator[str]:

@@ -1,15 +1,14 @@
 """What a language model is told of a clip: ``fine_prompt.yaml``, and the evidence as data.
 
-Nothing of the clip but its numbered evidence gets into a prompt: no file name, no manifest column,
-no opinion of the rules. The evidence stands in one block, as JSON in which every letter that could
-end the block, open a tag or steer a chat template is escaped; so words that were said in a clip
-stay data, whatever they say.
+Nothing of the clip but its numbered evidence gets into a prompt: no file name, no opinion of the
+rules, and of a manifest only words and their language, as items of that list. The evidence stands
+in one block, as JSON in which every letter that could end the block, open a tag or steer a chat
+template is escaped; so words that were said in a clip stay data, whatever they say.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from merr_pipeline.emotion.rules import Rules
 from merr_pipeline.emotion.spaces import LabelSpace
 from merr_pipeline.fuse.evidence import Item, Kind
 from merr_pipeline.fuse.grounds import Grounds
-from merr_pipeline.llm.messages import Message, system, user
+from merr_pipeline.llm.messages import Message, as_plain, system, user
 from merr_pipeline.schema import MerrError
 from merr_pipeline.templates import load_model
 
@@ -123,21 +122,9 @@ class Prompter:
 def as_data(value: Any) -> str:
     """JSON on one line that no reader can take for the end of its block or for a control token.
 
-    ``<``, ``>``, the backtick and all that does not print (control and format characters, blanks of
-    other widths) are written as escapes, which JSON reads back as what they were.
+    It reads back as what it was: `as_plain` writes escapes of JSON.
     """
-    text = json.dumps(value, ensure_ascii=False)
-    return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
-
-
-_UNSAFE = re.compile(r"[<>`]|[^ -~]")
-
-
-def _escaped(letter: str) -> str:
-    if letter.isprintable() and letter not in "<>`":
-        return letter
-    units = letter.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
+    return as_plain(json.dumps(value, ensure_ascii=False))
 
 
 def load_fine_prompt(templates: Path | None = None) -> FinePrompt:

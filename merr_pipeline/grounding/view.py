@@ -17,7 +17,7 @@ from merr_pipeline.schema import Row
 
 _CODE = re.compile(r"^(AU\d\d) ")
 _NAMED = re.compile(r"^([^:]+): (.+?)(?: \([^()]*\))?$")
-_QUOTED = re.compile(r': "(.*)"$', re.DOTALL)
+_QUOTED = re.compile(r'^[a-z ]+ \([^():"]*\): "(.*)"$', re.DOTALL)
 _POSE = re.compile(r"^head (.+?)(?: at [\d.]+ s)?$")
 _UNMEASURED = re.compile(r"^not measured by the face tool")
 _CODES = re.compile(r"AU\d\d")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from merr_pipeline.llm.messages import Message, user
+from merr_pipeline.llm.messages import Message, as_plain, user
 
 M = TypeVar("M", bound=BaseModel)
 Schema = dict[str, Any]
@@ -92,15 +92,22 @@ def with_instruction(messages: tuple[Message, ...], schema: Schema) -> tuple[Mes
 
 
 def repair_turns(text: str, wrong: str) -> tuple[Message, Message]:
-    """The answer that cannot be used, and what is wrong with it."""
+    """The answer that cannot be used, and what is wrong with it.
+
+    Both may repeat words that were said in a clip: here too they must steer no chat template.
+    """
     shown = text[:MOST_SHOWN] or "(nothing)"
     return (
-        Message("assistant", (shown,)),
+        Message("assistant", (_lines_as_plain(shown),)),
         user(
-            f"That answer cannot be used:\n{wrong}\n"
+            f"That answer cannot be used:\n{_lines_as_plain(wrong)}\n"
             "Give the whole answer again, mended: one JSON object and nothing else."
         ),
     )
+
+
+def _lines_as_plain(text: str) -> str:
+    return "\n".join(map(as_plain, text.split("\n")))
 
 
 def read_answer(text: str, model: type[M]) -> M:

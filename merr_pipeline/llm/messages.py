@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,6 +52,25 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[Part, ...]
+
+
+_STEERS = re.compile(r"[<>`]|\[(?=\s*/?\s*[A-Z])|[^ -~]")
+
+
+def as_plain(text: str) -> str:
+    """The text with what could steer a chat template, or a terminal, written as escapes of JSON.
+
+    These are ``<``, ``>``, the backtick, a bracket that opens a word in capitals (``[/INST]``), and
+    all that does not print: control and format characters, line ends, blanks of other widths.
+    """
+    return _STEERS.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable() and letter not in "<>`[":
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
 
 
 def system(text: str) -> Message:

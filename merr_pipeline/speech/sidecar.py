@@ -114,16 +114,39 @@ ISO_639_1 = {
     "por": "pt", "rum": "ro", "ron": "ro", "rus": "ru", "spa": "es", "swe": "sv", "tha": "th",
     "tur": "tr", "ukr": "uk", "vie": "vi",
 }  # fmt: skip
+LANGUAGE_NAMES = {
+    "arabic": "ar", "chinese": "zh", "mandarin": "zh", "cantonese": "yue", "czech": "cs",
+    "danish": "da", "dutch": "nl", "english": "en", "finnish": "fi", "french": "fr", "german": "de",
+    "greek": "el", "hebrew": "he", "hindi": "hi", "hungarian": "hu", "indonesian": "id",
+    "italian": "it", "japanese": "ja", "korean": "ko", "norwegian": "no", "persian": "fa",
+    "polish": "pl", "portuguese": "pt", "romanian": "ro", "russian": "ru", "spanish": "es",
+    "swedish": "sv", "thai": "th", "turkish": "tr", "ukrainian": "uk", "vietnamese": "vi",
+}  # fmt: skip
 UNKNOWN_LANGUAGES = {"", "und", "mis", "mul", "zxx"}
+LANGUAGE_TAG = re.compile(
+    r"([a-z]{2,3})((?:[-_][a-z]{4})?(?:[-_](?:[a-z]{2}|\d{3}))?)", re.IGNORECASE
+)
 
 
 def language_code(language: str | None) -> str | None:
-    """``eng`` becomes ``en``, ``zh_CN`` becomes ``zh-CN``; null for unknown (``und``)."""
-    first, *rest = re.split(r"[-_]", (language or "").strip())
-    first = first.lower()
-    if first in UNKNOWN_LANGUAGES:
+    """``eng`` and ``English`` become ``en``, ``zh_CN`` becomes ``zh-CN``.
+
+    Null for what is unknown (``und``), and for what is no tag of language, script and region
+    (BCP 47) and no name in the list: tags of files and columns of manifests may hold anything, and
+    this code is shown to language models.
+    """
+    written = (language or "").strip()
+    tag = LANGUAGE_TAG.fullmatch(LANGUAGE_NAMES.get(written.lower(), written))
+    if tag is None or tag[1].lower() in UNKNOWN_LANGUAGES:
         return None
-    return "-".join([ISO_639_1.get(first, first), *rest])
+    first = tag[1].lower()
+    return ISO_639_1.get(first, first) + tag[2].replace("_", "-")
+
+
+def is_unreadable(language: str | None) -> bool:
+    """Whether something is written there that is neither a language nor "unknown"."""
+    written = (language or "").strip().lower()
+    return written not in UNKNOWN_LANGUAGES and language_code(written) is None
 
 
 def primary_language(language: str | None) -> str | None:

@@ -56,7 +56,7 @@ class TranscriptStage(Stage):
         own = self.settings.model_dump(mode="json", exclude={"asr"})
         written = Identity(
             stage=self.name,
-            version=3,
+            version=4,
             tool="subtitles",
             tool_version=f"av {av.__version__}",
             settings=own,

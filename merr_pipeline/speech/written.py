@@ -13,6 +13,7 @@ from merr_pipeline.speech.sidecar import (
     BadSidecarError,
     Subtitles,
     find_sidecars,
+    is_unreadable,
     language_code,
     primary_language,
     read_sidecar,
@@ -89,7 +90,8 @@ def _ask(source: str, work: Work, settings: TranscriptSettings, search: Search) 
 
 def _from_manifest(clip: Clip) -> Iterator[Words]:
     if text := tidy(clip.transcript or ""):
-        yield Words("manifest", (Cue(None, None, text),), language_code(clip.language))
+        language, flags = _language(clip.language)
+        yield Words("manifest", (Cue(None, None, text),), language, flags)
 
 
 def _from_sidecars(work: Work, settings: TranscriptSettings, search: Search) -> Iterator[Words]:
@@ -103,8 +105,8 @@ def _from_sidecars(work: Work, settings: TranscriptSettings, search: Search) -> 
             continue
         cues, flags = placed
         if cues:
-            language = language_code(sidecar.language) or language_code(clip.language)
-            yield Words("sidecar", cues, language, (*_flags(read), *flags))
+            language, unread = _language(sidecar.language, clip.language)
+            yield Words("sidecar", cues, language, (*_flags(read), *flags, *unread))
         else:
             search.wordless.append(f"sidecar {sidecar.ending} holds no words of this clip")
 
@@ -116,10 +118,18 @@ def _from_tracks(work: Work, settings: TranscriptSettings, search: Search) -> It
         cues, sounds = _cues_of_track(track, duration_s)
         inside = tuple(cue for cue in cues if overlaps(cue, duration_s))
         if inside:
-            language = language_code(track.language) or language_code(work.clip.language)
-            yield Words("embedded", inside, language, counts(sounds_left_out=sounds))
+            language, unread = _language(track.language, work.clip.language)
+            left_out = counts(sounds_left_out=sounds)
+            yield Words("embedded", inside, language, (*left_out, *unread))
         else:
             search.wordless.append("an embedded track holds no words")
+
+
+def _language(*written: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The first that is a language; with a flag where none is, though one says something."""
+    language = next(filter(None, map(language_code, written)), None)
+    unread = language is None and any(map(is_unreadable, written))
+    return language, ("unreadable_language",) if unread else ()
 
 
 def _cues_of_track(track: SubtitleTrack, duration_s: float) -> tuple[list[Cue], int]:
