@@ -77,6 +77,8 @@ class ScenePrompt(_Entry):
     refused: dict[str, tuple[str, ...]]
     advice: str
     capitals_allowed: frozenset[str]
+    starts_allowed: frozenset[str]
+    verbs_of_names: frozenset[str]
     sha256: str
 
     def render(self, text: str, **values: object) -> str:
@@ -118,11 +120,20 @@ class ScenePrompt(_Entry):
         for what, pattern in self.patterns.items():
             for found in pattern.findall(text):
                 yield f"{name}: {found.lower()!r} ({what})"
-        for found in re.findall(r"(?<=[\w,;'-] )[A-Z][a-z]+\b", text):
-            if found not in self.capitals_allowed:
-                yield f"{name}: {found!r} (name)"
+        for found in self._names(text):
+            yield f"{name}: {found!r} (name)"
         if not all(map(_is_latin, text)):
             yield f"{name}: not in English"
+
+    def _names(self, text: str) -> Iterator[str]:
+        """Words written with capitals where plain words are not; signs are quoted as they are."""
+        text = re.sub(r"""(?<!\w)(['"‘“]).+?['"’”](?!\w)""", "'…'", text)
+        inside = re.findall(r"(?<=[\w,;'-] )[A-Z][a-z]+\b", text)
+        several = re.findall(r"\b[A-Z]\w*[A-Z]\w*\b", text)
+        yield from (word for word in (*inside, *several) if word not in self.capitals_allowed)
+        for word, verb in re.findall(r"(?:^|[.!?]\s+)([A-Z][a-z]+)\s+([a-z]+)\b", text):
+            if verb in self.verbs_of_names and word.lower() not in self.starts_allowed:
+                yield word
 
     def _too_long(self, answer: SceneAnswer) -> Iterator[str]:
         texts = [*answer.fields(), ("subtitle_text", answer.subtitle_text or "")]

@@ -45,7 +45,7 @@ class SceneModelStage(CallStage):
         pictures = {"side_px": self._pictures.frame_side_px, "jpeg": self._pictures.jpeg_quality}
         return Identity(
             stage=self.name,
-            version=1,
+            version=2,
             tool="openai-compatible server",
             tool_version=f"opencv {cv2.__version__}, numpy {np.__version__}",
             model=self._model.model or "",
