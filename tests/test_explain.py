@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from builds import SAMPLES, merr
+from made_faces import UNITS, bump, make_track, times
 
-from merr_pipeline.explain.picture import draw
+from merr_pipeline.explain.frames import MAIN_COLOUR, RULE_NAMES
+from merr_pipeline.explain.picture import draw, figure_of
 from merr_pipeline.explain.story import RULES, mouth_of, read_story
 from merr_pipeline.history import last_run
+from merr_pipeline.moment.peaks import find_moment
+from merr_pipeline.moment.rules import load_moment_rules
+from merr_pipeline.moment.series import series_of
+from merr_pipeline.moment.why import passed_over, why_chosen
 from merr_pipeline.schema import MerrError
+from merr_pipeline.settings import MomentSettings
 
 TRUTH = SAMPLES / "truth"
 
@@ -71,17 +78,98 @@ def test_the_mouth_is_that_of_the_main_person(samples_build):
     assert mouth[truth["apex_frame"]] > mouth[0] + 0.1
 
 
-def test_the_picture_shows_faces_curves_and_the_cut(samples_build, tmp_path):
-    to = tmp_path / "deep" / "two.png"
+@pytest.fixture(scope="module")
+def two_people(samples_build):
+    """Story, axes by what they show, and the truth of the clip with a cut."""
+    story = read_story(samples_build, "two_people_cut")
+    return story, axes_of(story), truth_of("two_people_cut")
 
-    said = merr("explain", samples_build, "two_people_cut", "--to", to)
 
-    assert str(to) in said
-    picture = cv2.imread(str(to))
-    assert picture.shape[1] > 1200
-    assert np.unique(picture.reshape(-1, 3), axis=0).shape[0] > 1000  # frames, not axes alone
-    green = np.all(np.abs(picture.astype(int) - (80, 200, 0)) < 40, axis=2)
-    assert green.sum() > 200  # the main person's box
+def axes_of(story) -> dict:
+    return {axes.get_label(): axes for axes in figure_of(story).axes if axes.get_label()}
+
+
+def test_frames_stand_at_their_times_with_the_main_persons_box(two_people):
+    story, axes, _ = two_people
+
+    pictures = axes["strip"].child_axes
+    assert len(pictures) == 7
+    times_s = [float(text.get_text().removesuffix(" s")) for text in axes["strip"].texts]
+    duration_s = story.rows["probe"]["duration_s"]
+    middles_s = [(n + 0.5) * duration_s / 7 for n in range(7)]
+    assert times_s == pytest.approx(middles_s, abs=0.03)
+    main = story.rows["moment"]["main_person"]["track"]
+    [track] = [t for t in story.rows["face"]["tracks"] if t["track"] == main]
+    for time_s, axes_of_frame in zip(times_s, pictures, strict=True):
+        image = axes_of_frame.images[0].get_array()
+        green = np.all(np.abs(np.asarray(image, dtype=int) - MAIN_COLOUR) < 40, axis=2)
+        is_there = min(abs(seen - time_s) for seen in track["time_s"]) < 0.02
+        assert (green.sum() > 50) == is_there, time_s
+
+
+def test_the_cut_goes_through_every_panel(two_people):
+    _, axes, truth = two_people
+
+    for name in ("strip", "units", "peaks", "sound"):
+        dashed = [x.get_xdata()[0] for x in axes[name].lines if x.get_linestyle() == "--"]
+        cuts = [x for x in dashed if abs(x - truth["cut_frame"] / truth["fps"]) < 0.05]
+        assert cuts, name
+
+
+def test_each_rule_has_its_curve_its_star_and_why(samples_build):
+    story = read_story(samples_build, "blink_then_smile")
+
+    axes = axes_of(story)["peaks"]
+
+    lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+    for found in story.found:
+        name, main = RULE_NAMES[found.rule], found.moment.main
+        [(label, star)] = [
+            (k, v) for k, v in lines.items() if k.startswith((f"{name}:", f"{name} ("))
+        ]
+        assert star.get_xdata()[0] == story.series.time_s[main.position]
+        assert star.get_ydata()[0] == pytest.approx(main.strength)
+        assert "peak" in label
+    assert len([label for label in lines if "(the record's)" in label]) == 1
+    [blink] = [v for k, v in lines.items() if k.startswith("ours, passed over: blink")]
+    passed = [p for p in story.found[0].passed if p.reason == "blink"]
+    assert list(blink.get_xdata()) == [story.series.time_s[p.position] for p in passed]
+    spans = [patch.get_label() for patch in axes.patches]
+    assert "no peak may lie: blink" in spans
+
+
+def test_units_are_drawn_on_the_whole_of_their_scale_with_what_counts_as_active(samples_build):
+    story = read_story(samples_build, "smile")
+
+    axes = axes_of(story)["units"]
+
+    assert axes.get_ylim() == (0, 5)
+    smile = next(line for line in axes.lines if line.get_label().startswith("AU12 Lip corner"))
+    np.testing.assert_array_equal(smile.get_ydata(), story.series.trace("AU12").value)
+    assert [line for line in axes.lines if set(line.get_ydata()) == {story.active_at}]
+
+
+def test_speech_is_shaded_and_the_mouth_drawn_over_the_sound(samples_build):
+    story = read_story(samples_build, "smile")
+
+    axes = axes_of(story)["sound"]
+
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+    segments = [(s["start_s"], s["end_s"]) for s in story.rows["voice"]["segments"]]
+    np.testing.assert_allclose(spans, segments)
+    sound = next(line for line in axes.lines if line.get_label() == "sound")
+    np.testing.assert_allclose(sound.get_ydata(), story.rows["voice"]["envelope_db"])
+
+
+def test_the_frame_of_the_record_stands_beside_the_face_that_it_keeps(samples_build):
+    story = read_story(samples_build, "two_people_cut")
+
+    titles = [axes.get_title() for axes in figure_of(story).axes[0].child_axes]
+
+    moment = story.rows["moment"]
+    assert titles[0].startswith("ours")
+    assert titles[0].endswith(f"{moment['peak_time_s']:.2f} s")
+    assert titles[1] == "the face in the record"
 
 
 @pytest.mark.parametrize("clip_id", ["neutral", "sadness_silent"])
@@ -89,6 +177,97 @@ def test_a_clip_without_peak_or_sound_is_drawn_too(samples_build, tmp_path, clip
     draw(read_story(samples_build, clip_id), tmp_path / "it.svg")
 
     assert clip_id in (tmp_path / "it.svg").read_text()
+
+
+def changed(story, **rows):
+    """The story with other values in some of its rows."""
+    return dataclasses.replace(
+        story, rows={k: {**row, **rows.get(k, {})} for k, row in story.rows.items()}
+    )
+
+
+def test_a_still_stands_in_the_middle_of_a_picture_without_times(samples_build, tmp_path):
+    story = read_story(samples_build, "neutral")
+    probe = {"duration_s": 0.0, "frame_times_s": [0.0]}
+    still = changed(story, probe=probe, voice={"envelope_db": None, "reason": "still"})
+
+    still = dataclasses.replace(still, series=None, found=())
+    axes = axes_of(still)
+
+    [picture] = axes["strip"].child_axes
+    assert picture.images[0].get_array().shape[0] > 100
+    low, high = axes["strip"].get_xlim()
+    assert low < 0 < high
+    assert not len(axes["sound"].get_xticks())
+    draw(still, tmp_path / "still.png")
+
+
+def test_words_with_signs_of_formulas_are_shown_as_they_are(samples_build, tmp_path):
+    said = r"It costs $5 and \frac{1}$ more, or $6"
+    story = changed(read_story(samples_build, "neutral"), transcript={"transcript": said})
+
+    draw(story, tmp_path / "it.png")
+
+    assert said in figure_of(story).get_suptitle()
+
+
+def test_letters_that_no_font_has_are_told_of(samples_build, monkeypatch):
+    monkeypatch.setattr("merr_pipeline.explain.picture.FONTS", ())
+    story = changed(
+        read_story(samples_build, "neutral"), transcript={"transcript": "没关系 never mind"}
+    )
+
+    title = figure_of(story).get_suptitle()
+
+    assert "没" not in title
+    assert "never mind [letters without a font here: cjk; install" in title
+
+
+def test_long_words_are_broken_and_cut(samples_build):
+    story = changed(read_story(samples_build, "neutral"), transcript={"transcript": "so " * 900})
+
+    lines = figure_of(story).get_suptitle().splitlines()
+
+    assert max(map(len, lines)) <= 165
+    assert lines[-1].endswith("…")
+
+
+@pytest.mark.parametrize("to", ["it.xyz", "file/it.png"])
+def test_a_picture_that_cannot_be_written_is_an_error_with_what_to_do(samples_build, tmp_path, to):
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(MerrError, match=r"Use \.png, \.svg or \.pdf|cannot be written"):
+        draw(read_story(samples_build, "neutral"), tmp_path / to)
+
+
+# --- reasons -------------------------------------------------------------------------------------
+
+
+def reasons_of(units, **settings) -> tuple[dict[float, str], str]:
+    """By time, why a maximum was passed over; and why the chosen one was chosen."""
+    track, rules, own = (
+        make_track(times(100), units),
+        load_moment_rules().peak,
+        MomentSettings(**settings),
+    )
+    series, talks = series_of(track), np.zeros(100, dtype=bool)
+    moment = find_moment(series, "intensity_0_5", UNITS, rules, own, talks)
+    passed = passed_over(series, moment, "intensity_0_5", UNITS, rules, own, talks)
+    at = {round(float(series.time_s[one.position]), 1): one.reason for one in passed}
+    return at, why_chosen(moment, frozenset())
+
+
+def test_a_maximum_beside_a_stronger_one_and_one_too_many_are_told_apart():
+    at = times(100)
+    smile = sum(
+        bump(at, t - 0.3, t, t + 0.3, height=h) for t, h in ((1.0, 3.0), (2.0, 2.5), (3.0, 2.0))
+    )
+    units = {"AU12": smile + bump(at, 1.32, 1.4, 1.5, height=2.0), "AU45": np.zeros(100)}
+
+    passed, why = reasons_of(units, max_peaks=2, smoothing_s=0.0, min_gap_s=0.6)
+
+    assert passed == {1.4: "beside a stronger one", 3.0: "no more than 2 peaks are kept"}
+    assert why == "the strongest of 2 peaks"
 
 
 def test_a_clip_that_is_not_there_is_named_with_those_near_to_it(samples_build):

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.clips.tables import read_columns
 from merr_pipeline.emotion.facs import load_action_units
 from merr_pipeline.history import last_run
+from merr_pipeline.moment.frames import gates
 from merr_pipeline.moment.peaks import Moment, find_moment
 from merr_pipeline.moment.rules import load_moment_rules
-from merr_pipeline.moment.series import Floats, Mask, Series, series_of
+from merr_pipeline.moment.series import Floats, Mask, Series, floats, series_of
 from merr_pipeline.moment.speaking import may_talk
 from merr_pipeline.moment.stage import MomentStage
-from merr_pipeline.moment.why import Passed, passed_over
+from merr_pipeline.moment.why import Passed, passed_over, why_chosen
 from merr_pipeline.pipeline import Pipeline, build_stages
 from merr_pipeline.schema import STAGE_SCHEMAS, Clip, MerrError, Row
 from merr_pipeline.settings import Settings
@@ -37,6 +36,7 @@ class Found:
     rule: str
     moment: Moment
     passed: Sequence[Passed]
+    why: str  # this frame was chosen
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,21 @@ class Story:
     series: Series | None  # of the main person; None where no face was chosen
     talks: Mask | None  # where speech may move the mouth
     found: Sequence[Found]
+    rule: str = RULES[0]  # by which the record was made
+    closed: Mapping[str, Mask] = field(default_factory=dict)  # where no peak of ours may lie
+    active_at: float | None = None  # from where on the scale an Action Unit counts as active
+    speaking_by_chance: float | None = None
+    signs: frozenset[str] = frozenset()  # the Action Units of a label that somebody gave
+    names: Mapping[str, str] = field(default_factory=dict)  # of Action Units
+
+    @property
+    def main_track(self) -> Row | None:
+        """The track that peaks were searched in."""
+        if self.series is None:
+            return None
+        number = self.rows["moment"]["main_person"]["track"]
+        track: Row = next(t for t in self.rows["face"]["tracks"] if t["track"] == number)
+        return track
 
     def times_s(self, positions: Sequence[int]) -> Floats:
         """When frames of the track are."""
@@ -99,12 +114,26 @@ def _story(clip: Clip, rows: dict[str, Row], settings: Settings) -> Story:
         under = settings.moment.model_copy(update={"rule": rule})
         moment = find_moment(series, scale, table, rules.peak, under, talks, signs)
         passed = passed_over(series, moment, scale, table, rules.peak, under, talks)
-        found.append(Found(rule, moment, passed))
-    return Story(clip, rows, series, talks, found)
+        asked = signs if rule == "emotion_aus" else frozenset()
+        found.append(Found(rule, moment, passed, why_chosen(moment, asked)))
+    return Story(
+        clip,
+        rows,
+        series,
+        talks,
+        found,
+        rule=settings.moment.rule,
+        closed=gates(
+            series, settings.moment.edge_frames, table.scales[scale].active_at, rules.peak
+        ),
+        active_at=table.scales[scale].active_at,
+        speaking_by_chance=rules.speaking.chance,
+        signs=signs,
+        names={code: unit.name for code, unit in table.units.items()},
+    )
 
 
 def mouth_of(story: Story) -> Floats:
     """(frames,) How far the main person's mouth is open; NaN where not seen."""
-    number = story.rows["moment"]["main_person"]["track"]
-    track = next(track for track in story.rows["face"]["tracks"] if track["track"] == number)
-    return np.array([np.nan if v is None else v for v in track["mouth_open"]], dtype=np.float64)
+    assert story.main_track is not None
+    return floats(story.main_track["mouth_open"])
