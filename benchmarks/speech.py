@@ -129,7 +129,7 @@ def measures(detector: SpeechDetector) -> dict[str, Callable[[Heard], object]]:
             clip.samples, RATE_HZ, clip.speech, clip.pitch.voiced, ~clip.speech
         ),
         "effort (alpha ratio)": lambda clip: prosody.alpha_ratio_db(
-            clip.samples, RATE_HZ, clip.voice
+            clip.samples, RATE_HZ, clip.voice, ~clip.speech
         ),
         "harmonics to noise": lambda clip: harmonics_to_noise_db(
             clip.pitch.correlation[clip.voice]

