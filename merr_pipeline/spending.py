@@ -91,7 +91,7 @@ def _of_stage(
                 strict_schema(_answer_of(own)),
                 round(len(waiting) * count / len(some)),
                 prices.of(model.model or ""),
-                _earlier(out / ANSWERS, model.model or ""),
+                _earlier(out / ANSWERS, model.model or "", stage.name),
             )
         yield Spending(stage.name, role, len(waiting), len(some), found)
 
@@ -109,13 +109,13 @@ def _questions(stage: CallStage, work: Work) -> Sequence[Question[Any]]:
         return ()
 
 
-def _earlier(path: Path, model: str) -> Usage | None:
-    """What this model's answers took before, where any are kept."""
+def _earlier(path: Path, model: str, stage: str) -> Usage | None:
+    """What this model's answers to this stage took before, where any are kept."""
     if not path.is_file():
         return None
     cache = AnswerCache(path)
     try:
-        return cache.mean_usage(model)
+        return cache.mean_usage(model, stage)
     finally:
         cache.close()
 
