@@ -21,7 +21,7 @@ from merr_pipeline.pipeline import BatchReport, State
 from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
 from merr_pipeline.spending import Spending
-from merr_pipeline.summary import Summary, View
+from merr_pipeline.summary import ModelUse, Summary, View
 
 MOST_PRINTED = 20  # clips of a kind; the run's summary holds all
 
@@ -121,13 +121,21 @@ def _print_models(summary: Summary, console: Console) -> None:
     for note in summary.notes:
         console.print(f"note: {_on_one_line(note)}", style="yellow", highlight=False, markup=False)
     for use in summary.models:
-        cost = "unknown cost" if use.cost_usd is None else f"${use.cost_usd:.4f}"
         console.print(
             f"{use.stage} asked {use.model}: {use.requests} requests, {use.from_cache} answers "
-            f"from the cache, {use.prompt_tokens} + {use.completion_tokens} tokens, {cost}",
+            f"from the cache, {use.prompt_tokens} + {use.completion_tokens} tokens, {cost_of(use)}",
             highlight=False,
             markup=False,
         )
+
+
+def cost_of(use: ModelUse) -> str:
+    """What the answers cost, and what else may be on the bill."""
+    cost = "unknown cost" if use.cost_usd is None else f"${use.cost_usd:.4f}"
+    if not use.unknown_cost:
+        return cost
+    most = "" if use.unknown_usd is None else f", at most ${use.unknown_usd:.4f}"
+    return f"{cost}; {use.unknown_cost} requests without an answer may be billed too{most}"
 
 
 def _print_clips(
