@@ -32,7 +32,7 @@ from merr_pipeline.build import Build, open_build
 from merr_pipeline.engine.local import StoppedError
 from merr_pipeline.pipeline import BatchReport
 from merr_pipeline.report.write import summary_of
-from merr_pipeline.request import Request
+from merr_pipeline.request import Request, as_overrides
 from merr_pipeline.running import print_plan, print_summary
 from merr_pipeline.schema import MerrError, Status
 from merr_pipeline.summary import Summary
@@ -52,6 +52,8 @@ class BuildRequest(BaseModel):
     overrides: list[str] = Field([], description="Settings as key=value.")
     workers: int | None = Field(None, ge=1, le=256, description="Processes; null: one per CPU.")
     batch_size: int | None = Field(None, ge=1, le=4096, description="Most clips of a batch.")
+    budget_usd: float | None = Field(None, ge=0, description="Most US dollars for models.")
+    max_calls: int | None = Field(None, ge=0, description="Most requests to models.")
     retry: bool = Field(False, description="Try all failed clips again.")
     rehash: bool = Field(False, description="Read every file anew, trust no date.")
 
@@ -63,13 +65,15 @@ class BuildRequest(BaseModel):
 
     def for_build(self) -> Request:
         """The same in the core's words."""
-        overrides = list(self.overrides)
-        if self.workers is not None:
-            overrides.append(f"engine.workers={self.workers}")
-        if self.batch_size is not None:
-            overrides.append(f"engine.batch_size={self.batch_size}")
-        own = self.model_dump(exclude={"overrides", "workers", "batch_size"})
-        return Request(**own, overrides=tuple(overrides))
+        named = {
+            "engine.workers": self.workers,
+            "engine.batch_size": self.batch_size,
+            "llm.max_usd": self.budget_usd,
+            "llm.max_calls": self.max_calls,
+        }
+        other = {"overrides", "workers", "batch_size", "budget_usd", "max_calls"}
+        own = self.model_dump(exclude=other)
+        return Request(**own, overrides=(*self.overrides, *as_overrides(named)))
 
 
 class SomeClipsFailed(Exception):  # noqa: N818 - the name of the state, too

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from merr_pipeline import __version__
 from merr_pipeline.cli_training import app as training_app
-from merr_pipeline.request import Request
+from merr_pipeline.request import Request, as_overrides
 from merr_pipeline.schema import MerrError
 
 EXIT_COULD_NOT_RUN = 2
@@ -72,11 +72,22 @@ def build_command(run: Callable[[Request], int]) -> Callable[..., None]:
         select: Annotated[
             str | None, typer.Option(help="Plan of selection.yaml; as --set dataset.select=.")
         ] = None,
+        budget_usd: Annotated[
+            float | None, typer.Option(help="Most US dollars for models; as --set llm.max_usd=.")
+        ] = None,
+        max_calls: Annotated[
+            int | None, typer.Option(help="Most requests to models; as --set llm.max_calls=.")
+        ] = None,
         retry: Annotated[bool, typer.Option(help="Try all failed clips again.")] = False,
         rehash: Annotated[bool, typer.Option(help="Read every file anew, trust no date.")] = False,
     ) -> None:
         """Turn a folder of clips into a MERR dataset; a rerun does only what is missing."""
-        chosen = (*(overrides or ()), *([f"dataset.select={select}"] if select else []))
+        named = {
+            "dataset.select": select or None,
+            "llm.max_usd": budget_usd,
+            "llm.max_calls": max_calls,
+        }
+        chosen = (*(overrides or ()), *as_overrides(named))
         request = Request(
             clips, out, manifest, mapping, preset, profile, chosen, retry=retry, rehash=rehash
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,3 +20,8 @@ class Request:
     overrides: tuple[str, ...] = ()  # --set
     retry: bool = False
     rehash: bool = False
+
+
+def as_overrides(named: Mapping[str, object]) -> list[str]:
+    """Settings that have an option or a parameter of their own, as ``--set``; null says nothing."""
+    return [f"{key}={value}" for key, value in named.items() if value is not None]

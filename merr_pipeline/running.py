@@ -17,11 +17,12 @@ from rich.progress import (
 from rich.table import Table
 
 from merr_pipeline.build import Build, open_build
+from merr_pipeline.llm.forecast import Forecast, total
 from merr_pipeline.pipeline import BatchReport, State
 from merr_pipeline.request import Request
 from merr_pipeline.schema import Status
 from merr_pipeline.spending import Spending
-from merr_pipeline.summary import Summary, View
+from merr_pipeline.summary import ModelUse, Summary, View
 
 MOST_PRINTED = 20  # clips of a kind; the run's summary holds all
 
@@ -121,13 +122,21 @@ def _print_models(summary: Summary, console: Console) -> None:
     for note in summary.notes:
         console.print(f"note: {_on_one_line(note)}", style="yellow", highlight=False, markup=False)
     for use in summary.models:
-        cost = "unknown cost" if use.cost_usd is None else f"${use.cost_usd:.4f}"
         console.print(
             f"{use.stage} asked {use.model}: {use.requests} requests, {use.from_cache} answers "
-            f"from the cache, {use.prompt_tokens} + {use.completion_tokens} tokens, {cost}",
+            f"from the cache, {use.prompt_tokens} + {use.completion_tokens} tokens, {cost_of(use)}",
             highlight=False,
             markup=False,
         )
+
+
+def cost_of(use: ModelUse) -> str:
+    """What the answers cost, and what else may be on the bill."""
+    cost = "unknown cost" if use.cost_usd is None else f"${use.cost_usd:.4f}"
+    if not use.unknown_cost:
+        return cost
+    most = "" if use.unknown_usd is None else f", at most ${use.unknown_usd:.4f}"
+    return f"{cost}; {use.unknown_cost} requests without an answer may be billed too{most}"
 
 
 def _print_clips(
@@ -171,21 +180,34 @@ def print_spending(found: Sequence[Spending], console: Console) -> None:
             unknown.append(one.stage)
             table.add_row(one.stage, one.role, str(one.pending), *["?"] * 6)
             continue
-        most = "at most " if told.completion_from == "max_tokens" else ""
-        table.add_row(
-            *(one.stage, told.model, str(one.pending), f"{told.calls:,}"),
-            *(f"{told.prompt_tokens:,}", f"{most}{told.completion_tokens:,}"),
-            "no price" if told.cost_usd is None else f"{most}${told.cost_usd:,.2f}",
-            *(f"{told.hours:.2f}", told.bound_by),
-        )
+        table.add_row(one.stage, told.model, str(one.pending), *_columns(told), told.bound_by)
+    known = [one.forecast for one in found if one.forecast is not None]
+    if len(known) > 1:
+        table.add_row("total", "", "", *_columns(total(known)))
     console.print(table)
     if unknown:
         console.print(
             f"{', '.join(dict.fromkeys(unknown))}: no prompt can be made yet, or nothing is to be "
-            "asked. Build with --set llm.max_calls=0 first: it makes all that costs nothing.",
+            "asked. Build with --max-calls 0 first: it makes all that costs nothing.",
             highlight=False,
             markup=False,
         )
+    for stage, imagined in {one.stage: one.imagined for one in found if one.forecast}.items():
+        if imagined:
+            console.print(
+                f"{stage}: no model has answered for {' or '.join(imagined)} yet; what they will "
+                "add to its prompts is reckoned half as long as the templates allow.",
+                highlight=False,
+                markup=False,
+            )
+
+
+def _columns(told: Forecast) -> tuple[str, ...]:
+    """Calls, tokens in and out, cost, hours."""
+    most = "at most " if told.completion_from == "max_tokens" else ""
+    cost = "no price" if told.cost_usd is None else f"{most}${told.cost_usd:,.2f}"
+    tokens = f"{told.prompt_tokens:,}", f"{most}{told.completion_tokens:,}"
+    return f"{told.calls:,}", *tokens, cost, f"{told.hours:.2f}"
 
 
 def _print_stages(

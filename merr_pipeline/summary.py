@@ -24,11 +24,13 @@ class ModelUse:
     stage: str
     model: str
     requests: int  # sent, whatever came of them
-    unanswered: int  # of these; a server may bill them all the same
+    unanswered: int  # of these
     from_cache: int  # answers that cost nothing now
     prompt_tokens: int
     completion_tokens: int
-    cost_usd: float | None  # null where the model has no price
+    cost_usd: float | None  # of the answers; null where the model has no price
+    unknown_cost: int = 0  # unanswered requests that the server may bill all the same
+    unknown_usd: float | None = 0.0  # the most that these may have cost; null as ``cost_usd``
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def uses_of(accounts: Iterable[Account]) -> list[ModelUse]:
             prompt_tokens=account.usage.prompt,
             completion_tokens=account.usage.completion,
             cost_usd=None if account.cost_usd is None else round(account.cost_usd, 6),
+            unknown_cost=account.unknown_cost,
+            unknown_usd=None if account.price is None else round(account.unknown_usd, 6),
         )
         for account in accounts
     ]

@@ -41,3 +41,8 @@ def clip_of(asked: Asked) -> str:
     found = re.search(r"said in number (\d+)", asked.text)
     assert found is not None
     return found[1]
+
+
+def is_repair(asked: Asked) -> bool:
+    """Whether it shows the model an answer that did not fit."""
+    return asked.body["messages"][-2]["role"] == "assistant"

@@ -16,6 +16,10 @@ from builds import SAMPLES, build, rows
 from made_answers import any_role
 from model_server import Asked, ModelServer, Step, slow
 
+from merr_pipeline.llm.messages import text_tokens
+from merr_pipeline.request import Request
+from merr_pipeline.spending import Spending, plan_spending
+
 pytestmark = pytest.mark.long  # eight builds
 CLIPS, MOST_RUNS, MAX_USD = 8, 6, 2.5
 PRICES = {"toy-text": (50, 100), "toy-vision": (500, 1000), "toy-audio": (200, 400)}
@@ -86,6 +90,13 @@ def run(out: Path, *more: str) -> Run:
     return summary
 
 
+def plan(out: Path, *arguments: str) -> dict[str, Spending]:
+    """What a build with these arguments would ask, by stage."""
+    overrides = tuple(word for word in arguments if "=" in word)
+    request = Request(SAMPLES, out, SAMPLES / "manifest.csv", profile="api", overrides=overrides)
+    return {one.stage: one for one in plan_spending(request)}
+
+
 @dataclass(frozen=True)
 class Story:
     """Builds with one limit, one after another, until one has no failure."""
@@ -95,6 +106,7 @@ class Story:
     runs: list[Run]
     sent: list[Counter[str]]  # of each: requests by model, as the server counts them
     asked: Counter[str]  # how often each request came, in all of them
+    plans: list[dict[str, Spending]]  # by stage, before the first run and after it
 
 
 @pytest.fixture(scope="module", params=["llm.max_calls=8", f"llm.max_usd={MAX_USD}"])
@@ -104,12 +116,16 @@ def story(request, tmp_path_factory, perceived, templates) -> Story:
     runs: list[Run] = []
     sent: list[Counter[str]] = []
     with ModelServer(counted) as server:
+        given = arguments(server, templates, request.param)
+        plans = [plan(out, *given)]
         while len(runs) < MOST_RUNS and (not runs or runs[-1]["failed_clips"]):
             before = len(server.requests)
-            runs.append(run(out, *arguments(server, templates, request.param)))
+            runs.append(run(out, *given))
             sent.append(Counter(asked.body["model"] for asked in server.requests[before:]))
+            if len(plans) == 1:
+                plans.append(plan(out, *given))
         asked = Counter(json.dumps(asked.body) for asked in server.requests)
-    return Story(request.param, out, runs, sent, asked)
+    return Story(request.param, out, runs, sent, asked, plans)
 
 
 def test_each_run_but_the_last_ends_with_budget_exhausted_and_nothing_else(story):
@@ -157,3 +173,20 @@ def test_all_runs_together_pay_for_each_answer_once_and_come_to_the_same_end(sto
     all_sent = sum(story.sent, Counter())
     assert story.asked.total() == all_sent.total()
     assert all_sent["toy-text"] == CLIPS  # no text was asked for before its evidence was complete
+
+
+def test_the_plan_before_any_answer_is_near_what_the_texts_then_take(story):
+    bodies = map(json.loads, story.asked)
+    texts = [body["messages"] for body in bodies if body["model"] == "toy-text"]
+    took = sum(4 + text_tokens(message["content"]) for told in texts for message in told)
+    fine = [one["fine"] for one in story.plans]
+    reckoned = [one.forecast.prompt_tokens / one.forecast.calls for one in fine]
+
+    assert len(texts) == CLIPS
+    assert fine[0].imagined == ("tone", "scene")
+    assert set(fine[1].imagined) < {"tone", "scene"}  # some have been answered
+    assert all(0.95 * took / CLIPS < prompt < 1.3 * took / CLIPS for prompt in reckoned)
+    assert {name: one.imagined for name, one in story.plans[0].items() if name != "fine"} == {
+        "tone": (),
+        "scene": (),
+    }

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from builds import merr, rows
-from filled_stores import asking, clip_of, fill_store
-from made_answers import reasoned
+from filled_stores import asking, clip_of, fill_store, is_repair
+from made_answers import reasoned, ungrounded
 from model_server import HANG, Asked, ModelServer, Step, answer, said, slow, status
 
 pytestmark = pytest.mark.long
 CLIPS, FAULTY = 1000, 0.2
+TOO_LARGE = "request_too_large"
 
 FAULTS: dict[str, Callable[[Asked], Step]] = {
     "rate limit": lambda _: status(429, retry_after="0.05"),
@@ -28,6 +30,7 @@ FAULTS: dict[str, Callable[[Asked], Step]] = {
     "no JSON": lambda _: said("The person seems happy to me."),
     "half JSON": lambda _: said('{"label": "happy", "conf'),
     "wrong shape": lambda _: answer({"mood": "happy"}),
+    "ungrounded": ungrounded,
     "empty": lambda _: said(""),
     "refusal": lambda _: said(None, refusal="I do not judge people."),
     "too long": lambda _: said('{"label": "hap', finish="length"),
@@ -37,22 +40,32 @@ FAULTS: dict[str, Callable[[Asked], Step]] = {
     "wrong model": lambda _: status(404, "no model toy", "model_not_found"),
 }
 ENDING = ("wrong key", "wrong model")  # a run; drawn for no clip
+UNFIT = ("no JSON", "half JSON", "wrong shape", "ungrounded")  # shown to the model once
 REASONS = {  # what becomes of a clip whose last answer was that
     "good": None,
     "slow": None,
     "no JSON": "answer_invalid",
     "half JSON": "answer_invalid",
     "wrong shape": "answer_invalid",
+    "ungrounded": "ungrounded",
     "empty": "answer_empty",
     "refusal": "model_refused",
     "too long": "answer_cut",
-    "too large": "request_too_large",
+    "too large": TOO_LARGE,
     "rate limit": "model_rate_limit",
     "error": "model_server_error",
     "unavailable": "model_server_error",
     "hang": "model_timeout",
     "cut": "model_unreachable",
 }
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request about a clip."""
+
+    run: int
+    is_repair: bool
 
 
 @dataclass
@@ -62,12 +75,15 @@ class Faulty:
     share: float = FAULTY
     end_at: tuple[int, str] | None = None  # request of this run that ends it, and how
     told: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # clip -> steps
+    turns: dict[str, list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    run: int = 0
     asked: int = 0  # in this run
 
     def __call__(self, asked: Asked) -> Step:
         clip, self.asked = clip_of(asked), self.asked + 1
         kind = self._kind(asked, clip)
         self.told[clip].append(kind)
+        self.turns[clip].append(Turn(self.run, is_repair(asked)))
         if kind in ("good", "slow"):
             return slow(reasoned(asked), 1.0 if kind == "slow" else 0.1)
         return FAULTS[kind](asked)
@@ -102,6 +118,7 @@ class Story:
     runs: list[Ran]
     told_before_retry: dict[str, list[str]]
     told: dict[str, list[str]]
+    turns: dict[str, list[Turn]]
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +130,7 @@ def story(tmp_path_factory) -> Story:
         settings = asking(server, concurrency=64, timeout_s=8, backoff_s=0.02)
 
         def run(code: int, *more: str, **changes: Any) -> Ran:
-            faulty.asked, faulty.end_at = 0, None
+            faulty.run, faulty.asked, faulty.end_at = faulty.run + 1, 0, None
             for name, value in changes.items():
                 setattr(faulty, name, value)
             printed = merr("build", out.parent / "clips", "--out", out, *settings, *more, code=code)
@@ -130,7 +147,7 @@ def story(tmp_path_factory) -> Story:
         ]
         before = {clip: list(steps) for clip, steps in faulty.told.items()}
         runs.append(run(0, "--retry", share=0.0))
-    return Story(out, runs, before, dict(faulty.told))
+    return Story(out, runs, before, dict(faulty.told), dict(faulty.turns))
 
 
 def test_a_wrong_key_and_a_wrong_model_end_the_run_with_what_to_do(story):
@@ -173,6 +190,27 @@ def test_no_answer_is_paid_for_twice_and_nothing_is_asked_but_after_a_fault(stor
     assert len(good) == CLIPS
     assert set(good.values()) == {1}
     assert {steps[-1] in ("good", "slow") for steps in story.told.values()} == {True}
+
+
+def mending(steps: list[str]) -> Iterator[bool]:
+    """Whether each request of a clip has to be a repair turn, by what was said before it."""
+    has_draft = False
+    for kind in steps:
+        yield has_draft
+        if kind in UNFIT:
+            has_draft = not has_draft
+        elif REASONS.get(kind) in ("answer_empty", "model_refused", "answer_cut", TOO_LARGE):
+            has_draft = False
+
+
+def test_an_answer_that_needs_repair_is_never_asked_for_again_while_it_may_be_mended(story):
+    found = {clip: [turn.is_repair for turn in turns] for clip, turns in story.turns.items()}
+    assert found == {clip: list(mending(steps)) for clip, steps in story.told.items()}
+
+    resumed = [
+        now for turns in story.turns.values() for then, now in pairwise(turns) if then.run < now.run
+    ]
+    assert any(turn.is_repair for turn in resumed)  # a run ended between an answer and its repair
 
 
 def test_a_rerun_asks_for_what_failed_alone_and_finishes_it(story):

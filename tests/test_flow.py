@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from builds import SAMPLES, hashes
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from flows.build_merr import BuildRequest
+from merr_pipeline.cli import build_command
+from merr_pipeline.settings import load_settings
 
 REPO = Path(__file__).parent.parent
 
@@ -78,6 +82,29 @@ def test_parameters_are_checked_and_reach_the_core():
     assert request.for_build().overrides == (
         *("face.tool=openface", "engine.workers=3", "engine.batch_size=7"),
     )
+
+
+def test_the_budget_is_a_parameter_and_an_option_and_reaches_the_core():
+    budget = ("llm.max_usd=2.5", "llm.max_calls=7")
+    parameters = BuildRequest(clips=Path("a"), budget_usd=2.5, max_calls=7)
+    told = []
+    app = typer.Typer()
+    app.command()(build_command(lambda request: told.append(request) or 0))
+    options = ["a", "--set", "seed=1", "--budget-usd", "2.5", "--max-calls", "7"]
+
+    assert parameters.for_build().overrides == budget
+    assert BuildRequest(clips=Path("a"), max_calls=0).for_build().overrides == ("llm.max_calls=0",)
+    assert CliRunner().invoke(app, options).exit_code == 0
+    assert CliRunner().invoke(app, ["a"]).exit_code == 0
+    assert [request.overrides for request in told] == [("seed=1", *budget), ()]
+    settings = load_settings(overrides=budget, environment={})
+    assert (settings.llm.max_usd, settings.llm.max_calls) == (2.5, 7)
+
+
+@pytest.mark.parametrize("wrong", [{"budget_usd": -1}, {"max_calls": -1}, {"max_calls": 1.5}])
+def test_a_budget_that_cannot_be_is_refused_before_anything_is_scheduled(wrong):
+    with pytest.raises(ValidationError):
+        BuildRequest(clips=Path("a"), **wrong)
     for bad in ({"workers": 0}, {"batch_size": -1}, {"clip": "a"}):
         with pytest.raises(ValidationError):
             BuildRequest(**{"clips": "a"} | bad)

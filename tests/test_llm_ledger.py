@@ -5,6 +5,7 @@ import datetime
 import io
 import time
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import PIL.Image
@@ -12,14 +13,16 @@ import pytest
 from doors import PRICES, Label, ask, llm, open_door, question
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server import CUT, ModelServer, answer, said, slow, status
+from model_server import CUT, HANG, ModelServer, Step, answer, said, slow, status
 
 from merr_pipeline.llm.answers import strict_schema
 from merr_pipeline.llm.forecast import forecast
 from merr_pipeline.llm.messages import Picture, Sound, estimate_prompt, system, user
 from merr_pipeline.llm.prices import Price, Prices, Usage, load_prices
+from merr_pipeline.running import cost_of
 from merr_pipeline.schema import PASSES_WITH_TIME, MerrError, Reason
 from merr_pipeline.settings import ModelSettings
+from merr_pipeline.summary import uses_of
 
 HAPPY = answer({"label": "happy"})
 CALL_USD = 100 * 10 / 1e6 + 20 * 100 / 1e6  # as the toy is priced and as it answers: 0.003
@@ -118,7 +121,84 @@ def test_a_server_that_does_not_count_is_counted_by_estimate(tmp_path):
     assert account.usage == Usage(4 + 3, 5)  # 10 letters and a message; 18 letters
 
 
+MOST_USD = (4 + 3) * 10 / 1e6 + 50 * 100 / 1e6  # of ten letters and 50 tokens of answer
+UNSURE = {
+    "a time limit": (HANG, 1),
+    "a connection that broke": (CUT, 1),
+    "what is no completion": (Step(body=b"<html>"), 1),
+    "a gateway that waited no longer": (status(504), 1),
+    "a gateway of a cloud's": (status(524), 1),
+    "an error": (status(500), 0),
+    "overload": (status(503), 0),
+    "a rate limit": (status(429), 0),
+    "a request that it refuses": (status(400), 0),
+}
+
+
+@pytest.mark.parametrize(("step", "unsure"), UNSURE.values(), ids=UNSURE)
+def test_a_request_without_an_answer_that_may_be_billed_has_an_unknown_cost(tmp_path, step, unsure):
+    with ModelServer([step]) as server:
+        settings = llm(server.url, retries=0, timeout_s=0.5)
+        outcome = ask(settings, tmp_path, question("how is he?"))
+
+    (account,) = outcome.accounts
+    assert (account.requests, account.unanswered, account.cost_usd) == (1, 1, 0.0)
+    assert account.unknown_cost == unsure
+    assert account.unknown_usd == pytest.approx(unsure * MOST_USD)
+
+
+def test_where_there_is_no_server_nothing_can_be_billed(tmp_path):
+    with ModelServer([HAPPY]) as server:
+        url = server.url
+    outcome = ask(llm(url, retries=0), tmp_path, question())
+
+    (account,) = outcome.accounts
+    assert (account.requests, account.unknown_cost, account.unknown_usd) == (1, 0, 0.0)
+
+
+def test_a_run_that_is_stopped_does_not_know_what_its_last_requests_cost(tmp_path):
+    async def stopped(url):
+        async with open_door(llm(url), tmp_path) as door:
+            asking = asyncio.create_task(door.ask(question("how is he?")))
+            await asyncio.sleep(0.3)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            return door.ledger.accounts
+
+    with ModelServer([HANG]) as server:
+        (account,) = asyncio.run(stopped(server.url))
+    assert (account.unanswered, account.unknown_cost) == (1, 1)
+    assert account.unknown_usd == pytest.approx(MOST_USD)
+
+
+def test_a_model_without_a_price_has_no_price_for_what_is_unknown_either(tmp_path):
+    with ModelServer([CUT]) as server:
+        outcome = ask(llm(server.url, model="free", retries=0), tmp_path, question())
+
+    (use,) = uses_of(outcome.accounts)
+    assert (use.unknown_cost, use.unknown_usd, use.cost_usd) == (1, None, None)
+    assert cost_of(use) == "unknown cost; 1 requests without an answer may be billed too"
+
+
+def test_the_summary_of_a_run_says_what_may_be_billed_beside_the_answers(tmp_path):
+    with ModelServer([HAPPY, CUT]) as server:
+        outcome = ask(llm(server.url, retries=0), tmp_path, question("a"), question("b"))
+
+    (use,) = uses_of(outcome.accounts)
+    assert cost_of(use).startswith("$0.0030; 1 requests without an answer may be billed too, at ")
+    assert cost_of(replace(use, unknown_cost=0)) == "$0.0030"
+
+
 # budgets
+
+
+def test_a_budget_in_dollars_holds_also_if_all_is_billed_that_may_be(tmp_path):
+    with ModelServer([CUT]) as server:
+        settings = llm(server.url, max_usd=3.5 * MOST_USD, retries=9)
+        outcome = ask(settings, tmp_path, question("how is he?"))
+
+    assert outcome.reasons == [Reason.BUDGET_EXHAUSTED]
+    assert len(server.requests) == 3
 
 
 def test_no_more_requests_are_sent_than_allowed_and_what_was_answered_is_kept(tmp_path):

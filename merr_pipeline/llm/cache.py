@@ -2,13 +2,17 @@
 
 ::
 
-    answers(key TEXT PRIMARY KEY, model TEXT, answer TEXT, usage TEXT, created TEXT)
+    answers(key TEXT PRIMARY KEY, model TEXT, answer TEXT, usage TEXT, created TEXT, stage TEXT)
+    drafts(key TEXT PRIMARY KEY, answer TEXT, usage TEXT)
     clips(key TEXT, clip_id TEXT, sha256 TEXT)
 
 ``key`` is the hash of everything that shapes the answer (`request_key`), ``answer`` the text as the
-model wrote it, ``usage`` the tokens it took (JSON), ``created`` the time in UTC. What is invalid,
-refused, empty or cut never comes in here. ``clips`` says which clips an answer was given to, by
-name and by content: one answer may serve several, and whatever was said of a clip can be found.
+model wrote it, ``usage`` the tokens it took (JSON), ``created`` the time in UTC, ``stage`` who
+asked (null in rows from before that was noted). What is invalid, refused, empty or cut is no
+answer. A first answer that does not fit is a draft while the model mends it: it is paid for, so
+whoever is killed or out of money meanwhile goes on from it. ``clips`` says which clips an answer
+was given to, by name and by content: one may serve several, and whatever was said of a clip can be
+found.
 
 Several processes may use the file at a time, and each may be killed at any time: SQLite's
 write-ahead log keeps what was committed. Two that ask the same at the same time both pay, once. A
@@ -38,7 +42,7 @@ from merr_pipeline.stage import digest
 
 KEY_VERSION = 1  # raise it when the same request would be sent in other words
 
-TABLES_VERSION = 1  # the file's ``user_version``; 0 had no ``clips``, and gets it when opened
+TABLES_VERSION = 2  # the file's ``user_version``; older ones get what they lack when opened
 
 WAIT_S = 60.0  # for another process that writes
 
@@ -51,6 +55,8 @@ _TABLES = (
     PRIMARY KEY (key, clip_id, sha256)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS clips_by_id ON clips (clip_id)",
     "CREATE INDEX IF NOT EXISTS clips_by_sha256 ON clips (sha256)",
+    """CREATE TABLE IF NOT EXISTS drafts (
+    key TEXT PRIMARY KEY, answer TEXT NOT NULL, usage TEXT NOT NULL) WITHOUT ROWID""",
     f"PRAGMA user_version = {TABLES_VERSION}",
 )
 
@@ -92,10 +98,11 @@ def shaping(model: ModelSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Stored:
-    """An answer that was paid for before."""
+    """An answer that was paid for before; a draft did not fit and was to be mended."""
 
     text: str
     usage: Usage
+    is_draft: bool = False
 
 
 class AnswerCache:
@@ -111,25 +118,43 @@ class AnswerCache:
         self._inode = 0
 
     def get(self, key: str, clip: Clip | None = None) -> Stored | None:
-        """The answer to this request, if there is one; it is the clip's from now on."""
-        found = self._run("SELECT answer, usage FROM answers WHERE key = ?", (key,))
+        """The answer to this request, else its draft; it is the clip's from now on."""
+        found = self._run(_FIND, (key, key))
         try:
-            stored = Stored(found[0][0], Usage.from_json(found[0][1])) if found else None
+            stored = _stored(*found[0]) if found else None
         except (ValueError, TypeError):  # damaged where SQLite does not look
             return None
         if stored is not None and clip is not None and not self._run(_IS_OF, _link(key, clip)):
             self._run(_LINK, _link(key, clip))  # to read waits for nobody, to write may
         return stored
 
-    def put(self, key: str, model: str, text: str, usage: Usage, clip: Clip | None = None) -> None:
+    def put(
+        self,
+        key: str,
+        model: str,
+        text: str,
+        usage: Usage,
+        clip: Clip | None = None,
+        stage: str | None = None,
+    ) -> None:
         """Keep a valid answer; it is safe from a kill when this returns, and known as the clip's.
 
-        Without a clip, nobody can tell whose it is.
+        Its draft goes with that. Without a clip, nobody can tell whose it is.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        row = (key, model, text, usage.to_json(), now)
-        links = [] if clip is None else [(_LINK, _link(key, clip))]
-        self._all(("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row), *links)
+        row = (key, model, text, usage.to_json(), now, stage)
+        put = (f"INSERT OR REPLACE INTO answers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._all(put, (_DROP, (key,)), *_links(key, clip))
+
+    def put_draft(self, key: str, text: str, usage: Usage, clip: Clip | None = None) -> None:
+        """Keep a first answer that does not fit, before the model is asked to mend it."""
+        row = (key, text, usage.to_json())
+        self._all(("INSERT OR REPLACE INTO drafts VALUES (?, ?, ?)", row), *_links(key, clip))
+
+    def drop_draft(self, key: str) -> None:
+        """Forget a draft that led to no answer, and whose it was."""
+        unlink = "DELETE FROM clips WHERE key = ? AND key NOT IN (SELECT key FROM answers)"
+        self._all((_DROP, (key,)), (unlink, (key,)))
 
     def keys_of(self, clip_id: str, sha256: str) -> list[str]:
         """The keys of all answers to a clip: under this name, or to this content."""
@@ -147,20 +172,25 @@ class AnswerCache:
         self._all(
             ("DELETE FROM clips WHERE clip_id = ? OR sha256 = ?", (clip_id, sha256)),
             ("DELETE FROM answers WHERE key NOT IN (SELECT key FROM clips)", ()),
+            ("DELETE FROM drafts WHERE key NOT IN (SELECT key FROM clips)", ()),
         )
         self._run("PRAGMA wal_checkpoint(TRUNCATE)", ())
         return before - self._count()
 
     def _count(self) -> int:
-        return int(self._run("SELECT count(*) FROM answers", ())[0][0])
+        both = "SELECT (SELECT count(*) FROM answers) + (SELECT count(*) FROM drafts)"
+        return int(self._run(both, ())[0][0])
 
-    def mean_usage(self, model: str, newest: int = 1000) -> Usage | None:
-        """What an answer of this model took on average, of those written last; None if none was."""
-        rows = self._run(
-            "SELECT usage FROM answers WHERE model = ? ORDER BY created DESC LIMIT ?",
-            (model, newest),
-        )
-        return Usage.mean([Usage.from_json(row[0]) for row in rows]) if rows else None
+    def mean_usage(self, model: str, stage: str, newest: int = 1000) -> Usage | None:
+        """What an answer of this model to this stage took on average, of those written last.
+
+        Where there is none, those count of which no stage is known; None if there is none either.
+        """
+        for whose in (stage, None):
+            rows = self._run(_USAGES, (model, whose, newest))
+            if rows:
+                return Usage.mean([Usage.from_json(row[0]) for row in rows])
+        return None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -220,8 +250,7 @@ class AnswerCache:
                     raise self._too_new(version)
                 if version < TABLES_VERSION:
                     with _transaction(connection):
-                        for statement in _TABLES:
-                            connection.execute(statement)
+                        _bring_up_to_date(connection)
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > give_up:
@@ -264,6 +293,11 @@ class AnswerCache:
         )
 
 
+_COLUMNS = "key, model, answer, usage, created, stage"
+_FIND = """SELECT answer, usage, 0 AS is_draft FROM answers WHERE key = ?
+    UNION ALL SELECT answer, usage, 1 FROM drafts WHERE key = ? ORDER BY is_draft"""
+_USAGES = "SELECT usage FROM answers WHERE model = ? AND stage IS ? ORDER BY created DESC LIMIT ?"
+_DROP = "DELETE FROM drafts WHERE key = ?"
 _LINK = "INSERT OR IGNORE INTO clips VALUES (?, ?, ?)"
 _IS_OF = "SELECT 1 FROM clips WHERE key = ? AND clip_id = ? AND sha256 = ?"
 _KEYS_OF = "SELECT DISTINCT key FROM clips WHERE clip_id = ? OR sha256 = ?"
@@ -271,6 +305,23 @@ _KEYS_OF = "SELECT DISTINCT key FROM clips WHERE clip_id = ? OR sha256 = ?"
 
 def _link(key: str, clip: Clip) -> tuple[str, str, str]:
     return key, clip.clip_id, clip.sha256
+
+
+def _links(key: str, clip: Clip | None) -> list[tuple[str, Sequence[Any]]]:
+    return [] if clip is None else [(_LINK, _link(key, clip))]
+
+
+def _stored(text: str, usage: str, is_draft: int) -> Stored:
+    return Stored(text, Usage.from_json(usage), bool(is_draft))
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make the tables, and add what a file from before lacks. Another process may just have."""
+    for statement in _TABLES:
+        connection.execute(statement)
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
+    if "stage" not in columns:
+        connection.execute("ALTER TABLE answers ADD COLUMN stage TEXT")
 
 
 @contextmanager

@@ -8,7 +8,8 @@
 
 An answer that was paid for before comes from the cache. Else the door waits its turn at the
 server's limits and for its share of the budget, asks, tries again where the server fails, shows
-the model once what is wrong with an answer that does not fit, and keeps what fits.
+the model once what is wrong with an answer that does not fit, and keeps what fits. An answer that
+is being mended is kept too, as a draft, so that whatever happens meanwhile, it is not paid again.
 
 ``ask`` raises `CallFailed` (a `NotOk`: the clip's row, with its reason) or `ModelUnusable` (the run
 cannot go on). After the latter, after the end of the budget, and for a server that fails question
@@ -22,10 +23,11 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import openai
@@ -54,11 +56,26 @@ from merr_pipeline.llm.prices import Prices, Usage
 from merr_pipeline.llm.questions import Answer, M, Question
 from merr_pipeline.llm.replies import Reply, read_completion
 from merr_pipeline.llm.servers import Asked, open_servers
-from merr_pipeline.schema import Reason
+from merr_pipeline.schema import PASSES_WITH_TIME, Reason
 from merr_pipeline.settings import LlmSettings, Role
 from merr_pipeline.stage import NotOk
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Talk(Generic[M]):
+    """One question on its way to an answer.
+
+    ``held`` has the slot of the last call until what it gave is on disk: so a kill can never cost
+    more answers than calls may be in flight.
+    """
+
+    asked: Asked
+    question: Question[M]
+    schema: Schema
+    key: str
+    held: AsyncExitStack
 
 
 class Door:
@@ -137,67 +154,71 @@ class Door:
         key = request_key(asked.settings, question.messages, schema, question.sample)
         lock = self._alone.setdefault(key, asyncio.Lock())
         async with lock, AsyncExitStack() as held:
+            talk = _Talk(asked, question, schema, key, held)
             stored = await self._on_disk(self._cache.get, key, question.clip)
             if stored is not None:
                 self.ledger.count_hit(question.stage, asked.model)
-            answer = await self._converse(asked, question, schema, stored, held)
-            if not answer.from_cache:
-                kept = (asked.model, answer.text, answer.usage, question.clip)
+            answer = await self._converse(talk, stored)
+            if not answer.from_cache or (stored is not None and stored.is_draft):
+                kept = (asked.model, answer.text, answer.usage, question.clip, question.stage)
                 await self._on_disk(self._cache.put, key, *kept)
             return answer
 
-    async def _converse(
-        self,
-        asked: Asked,
-        question: Question[M],
-        schema: Schema,
-        stored: Stored | None,
-        held: AsyncExitStack,
-    ) -> Answer[M]:
-        """Take the stored answer or ask; where it does not fit, show why and ask once more.
-
-        ``held`` has the slot of the last call until its answer is on disk: so a kill can never
-        cost more answers than calls may be in flight.
+    async def _converse(self, talk: _Talk[M], stored: Stored | None) -> Answer[M]:
+        """Take what is stored or ask; where it does not fit, have it mended.
 
         A stored answer cannot but have the right shape; one without was damaged and is asked anew.
+        A draft that fits by now is an answer: what is asked of answers may have changed.
         """
+        question, model = talk.question, talk.asked.model
         if stored is not None:
-            reply = Reply(stored.text, stored.usage)
+            first = Reply(stored.text, stored.usage)
         else:
-            reply = await self._reply(asked, question, question.messages, schema, held)
+            first = await self._reply(talk, question.messages)
         try:
-            value = _fit(question, reply.text)
-            return Answer(value, reply.text, asked.model, reply.usage, stored is not None, False)
-        except (UnfitError, NotOk) as wrong:
-            if stored is not None and isinstance(wrong, UnfitError):
-                return await self._converse(asked, question, schema, None, held)
-            turns = repair_turns(reply.text, str(wrong))
-        second = await self._reply(asked, question, (*question.messages, *turns), schema, held)
-        try:
-            value = _fit(question, second.text)
-        except UnfitError as wrong:
-            raise CallFailed(Reason.ANSWER_INVALID, str(wrong)) from None
-        usage = reply.usage + second.usage
-        return Answer(value, second.text, asked.model, usage, False, True)
+            value = _fit(question, first.text)
+            return Answer(value, first.text, model, first.usage, stored is not None, False)
+        except (UnfitError, NotOk) as unfit:
+            wrong = unfit
+        if stored is None:
+            kept = (first.text, first.usage, question.clip)
+            await self._on_disk(self._cache.put_draft, talk.key, *kept)
+        elif isinstance(wrong, UnfitError) and not stored.is_draft:
+            return await self._converse(talk, None)
+        return await self._mend(talk, first, str(wrong))
 
-    async def _reply(
-        self,
-        asked: Asked,
-        question: Question[M],
-        messages: tuple[Message, ...],
-        schema: Schema,
-        held: AsyncExitStack,
-    ) -> Reply:
+    async def _mend(self, talk: _Talk[M], first: Reply, wrong: str) -> Answer[M]:
+        """Show the model once what is wrong with its answer.
+
+        The draft stays where the next run may go on from it; a failure that does not pass with time
+        ends it.
+        """
+        question = talk.question
+        messages = (*question.messages, *repair_turns(first.text, wrong))
+        try:
+            second = await self._reply(talk, messages)
+            value = _fit(question, second.text)
+        except UnfitError as unfit:
+            await self._on_disk(self._cache.drop_draft, talk.key)
+            raise CallFailed(Reason.ANSWER_INVALID, str(unfit)) from None
+        except NotOk as ended:
+            if ended.reason not in PASSES_WITH_TIME:
+                await self._on_disk(self._cache.drop_draft, talk.key)
+            raise
+        usage = first.usage + second.usage
+        return Answer(value, second.text, talk.asked.model, usage, False, True)
+
+    async def _reply(self, talk: _Talk[M], messages: tuple[Message, ...]) -> Reply:
         """Send it until the server answers, or has failed as often as it may."""
-        tries = 0
+        asked, tries = talk.asked, 0
         while True:
-            await held.aclose()  # the slot of the call before
+            await talk.held.aclose()  # the slot of the call before
             try:
-                return await self._request(asked, question, messages, schema, held)
+                return await self._request(talk, messages)
             except JsonModeUnsupported as unsupported:
                 asked.step_down(unsupported.mode)
             except Unlucky as failure:
-                await held.aclose()
+                await talk.held.aclose()
                 tries += 1
                 if tries > asked.settings.retries:
                     asked.give_up()
@@ -214,27 +235,22 @@ class Door:
             wait = pause + self._random.uniform(0, min(settings.backoff_s, pause))
         await asyncio.sleep(wait)
 
-    async def _request(
-        self,
-        asked: Asked,
-        question: Question[M],
-        messages: tuple[Message, ...],
-        schema: Schema,
-        held: AsyncExitStack,
-    ) -> Reply:
+    async def _request(self, talk: _Talk[M], messages: tuple[Message, ...]) -> Reply:
         """One request: wait for leave, send, count, understand.
 
         What is sent is made when it may be sent: media take memory, and meanwhile the server may
         have said that it lacks a JSON mode.
         """
+        asked, question = talk.asked, talk.question
         prompt = estimate_prompt(messages)
         most = prompt + Usage(completion=asked.settings.max_tokens)
         tokens = prompt.prompt + asked.expected_completion
-        slot = await held.enter_async_context(
+        slot = await talk.held.enter_async_context(
             asked.limiter.slot(tokens, lambda: self._refuse(asked))
         )
         async with self.ledger.request(question.stage, asked.model, most) as request:
-            completion = await self._send(asked, _body(asked, question.sample, messages, schema))
+            body = _body(asked, question.sample, messages, talk.schema)
+            completion = await self._send(asked, body)
             reply, measured = read_completion(completion, prompt)
             request.usage, request.measured = reply.usage, measured
             slot.used_tokens = reply.usage.total

@@ -36,12 +36,21 @@ class CallFailed(NotOk):
 class Unlucky(CallFailed):
     """A failure of the server's, after which the same request may succeed.
 
-    ``retry_after_s`` is what the server asks to wait, if it does.
+    ``retry_after_s`` is what the server asks to wait, if it does. ``may_be_billed`` says that the
+    server may have worked on it all the same.
     """
 
-    def __init__(self, reason: Reason, detail: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        retry_after_s: float | None = None,
+        *,
+        may_be_billed: bool = False,
+    ) -> None:
         super().__init__(reason, detail)
         self.retry_after_s = retry_after_s
+        self.may_be_billed = may_be_billed
 
 
 class JsonModeUnsupported(Exception):  # noqa: N818 - the door asks in another way then
@@ -88,6 +97,7 @@ _UNUSABLE_WORDS = {  # of servers that have no code for it
         re.IGNORECASE,
     ),
 }
+_GATEWAY_TIMEOUTS = {504, 524}  # somebody before the server waited no longer; it may work on
 _TOO_LARGE = re.compile(
     r"context.?(length|window|size)|maximum.{0,20}(length|tokens)|too (large|long|many tokens)|"
     r"exceeds? the (available|maximum|limit)",
@@ -97,6 +107,17 @@ _JSON_MODE = re.compile(
     r"response_?format|json_schema|json_object|json schema|structured.?output|guided|grammar",
     re.IGNORECASE,
 )
+
+
+def may_be_billed(error: BaseException) -> bool:
+    """Whether a server may bill a request that ended so.
+
+    One that it refused with a status is not billed. Of one that it was given and that brought
+    nothing back (a time limit, a connection that broke, our own end) nobody knows.
+    """
+    if isinstance(error, Unlucky):
+        return error.may_be_billed
+    return not isinstance(error, (CallFailed, ModelUnusable, JsonModeUnsupported))
 
 
 def understand(
@@ -109,12 +130,14 @@ def understand(
     if _is_refused(error):
         return Unlucky(Reason.MODEL_UNREACHABLE, "no connection")
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
-        return Unlucky(Reason.MODEL_TIMEOUT, f"no answer within llm.{role}.timeout_s")
+        why = f"no answer within llm.{role}.timeout_s"
+        return Unlucky(Reason.MODEL_TIMEOUT, why, may_be_billed=True)
     if isinstance(error, openai.APIStatusError):
         return _of_status(error, role, model, secret, body)
     if isinstance(error, openai.APIConnectionError):
-        return Unlucky(Reason.MODEL_UNREACHABLE, "no connection, or it broke")
-    return Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION)
+        why = "no connection, or it broke"
+        return Unlucky(Reason.MODEL_UNREACHABLE, why, may_be_billed=True)
+    return Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION, may_be_billed=True)
 
 
 def _is_refused(error: BaseException | None) -> bool:
@@ -150,7 +173,8 @@ def _of_status(
     if status == 408:
         return Unlucky(Reason.MODEL_TIMEOUT, "status 408", wait)
     if status >= 500 or status in {409, 425}:
-        return Unlucky(Reason.MODEL_SERVER_ERROR, f"status {status}", wait)
+        late = status in _GATEWAY_TIMEOUTS
+        return Unlucky(Reason.MODEL_SERVER_ERROR, f"status {status}", wait, may_be_billed=late)
     if status == 413 or _TOO_LARGE.search(words) or error.code == "context_length_exceeded":
         return CallFailed(Reason.REQUEST_TOO_LARGE, f"status {status}: {words}")
     return CallFailed(Reason.REQUEST_REJECTED, f"status {status}: {words}")

@@ -67,6 +67,27 @@ def forecast(
     )
 
 
+def total(forecasts: Sequence[Forecast]) -> Forecast:
+    """All of them together; the hours are those of one after the other.
+
+    The cost is null where one has none, and the completions are the most that they can be where one
+    of them is.
+    """
+    costs = [one.cost_usd for one in forecasts if one.cost_usd is not None]
+    at_most = any(one.completion_from == "max_tokens" for one in forecasts)
+    slowest = max(forecasts, key=lambda one: one.hours)
+    return Forecast(
+        model="",
+        calls=sum(one.calls for one in forecasts),
+        prompt_tokens=sum(one.prompt_tokens for one in forecasts),
+        completion_tokens=sum(one.completion_tokens for one in forecasts),
+        completion_from="max_tokens" if at_most else "earlier answers",
+        cost_usd=sum(costs) if len(costs) == len(forecasts) else None,
+        hours=sum(one.hours for one in forecasts),
+        bound_by=slowest.bound_by,
+    )
+
+
 def _hours(settings: ModelSettings, clips: int, one: Usage) -> tuple[float, BoundBy]:
     call_s = FIRST_TOKEN_S + one.completion / TOKENS_PER_S
     times_s: dict[BoundBy, float] = {

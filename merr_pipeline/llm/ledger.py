@@ -1,9 +1,14 @@
 """What was asked, what it took and cost, by stage and model; and the budget that ends it.
 
 A request is reserved before it is sent, at the most that it can cost by estimate, and settled when
-it has ended. While what is spent and what is reserved together might pass the budget, the next one
-waits; when nothing is in flight that could set money free, the budget is exhausted, for good: what
-was in flight has been kept, nothing new starts.
+it has ended. One that brought nothing back, but that the server may bill all the same, stays at the
+most that it can cost: what it did cost nobody here will know. While what is spent and what is
+reserved together might pass the budget, the next one waits; when nothing is in flight that could
+set money free, the budget is exhausted, for good: what was in flight has been kept, nothing new
+starts.
+
+It lives in memory and is written down when the run ends, so what a killed run spent is in no
+summary; the answers that it paid for are in the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from merr_pipeline.llm.failures import CallFailed
+from merr_pipeline.llm.failures import CallFailed, may_be_billed
 from merr_pipeline.llm.prices import Price, Prices, Usage
 from merr_pipeline.schema import MerrError, Reason
 
@@ -26,7 +31,9 @@ class Account:
     model: str
     price: Price | None
     requests: int = 0  # sent, whatever came of it
-    unanswered: int = 0  # of these: no answer came; a server may bill it all the same
+    unanswered: int = 0  # of these: no answer came
+    unknown_cost: int = 0  # of these: the server may bill it all the same (`may_be_billed`)
+    unknown_usd: float = 0.0  # the most that the latter may have cost; 0 where there is no price
     from_cache: int = 0  # answers that cost nothing now
     usage: Usage = field(default_factory=Usage)
     unmeasured: int = 0  # answers whose server did not say what they took; counted by estimate
@@ -34,7 +41,7 @@ class Account:
 
     @property
     def cost_usd(self) -> float | None:
-        """What it cost; null where the model has no price."""
+        """What the answers cost; null where the model has no price."""
         return None if self.price is None else self.price.cost_usd(self.usage)
 
     def most_usd(self, most: Usage) -> float:
@@ -47,10 +54,11 @@ class Account:
 
 @dataclass
 class Request:
-    """A request that may be sent; both are to be set when an answer has come."""
+    """A request that may be sent; the first two are to be set when an answer has come."""
 
     usage: Usage | None = None  # what it took
     measured: bool = True  # the server has said so; else it is our estimate
+    may_be_billed: bool = False  # no answer has come, and yet it may cost something
 
 
 class Ledger:
@@ -72,7 +80,7 @@ class Ledger:
 
     @property
     def cost_usd(self) -> float | None:
-        """What the run cost so far; null where a model that was asked has no price."""
+        """What its answers cost so far; null where a model that was asked has no price."""
         costs = [account.cost_usd for account in self.accounts if account.requests]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if len(known) == len(costs) else None
@@ -116,10 +124,13 @@ class Ledger:
         account.requests += 1
         try:
             yield request
+        except BaseException as error:
+            request.may_be_billed = may_be_billed(error)
+            raise
         finally:
             self._reserved_usd -= most_usd
             self._in_flight -= 1
-            _count(account, request, most)
+            _count(account, request, most, most_usd)
             self._settled.set()
             self._settled = asyncio.Event()
 
@@ -150,7 +161,8 @@ class Ledger:
         return calls_left and self._spent_usd() + most_usd <= self._max_usd
 
     def _spent_usd(self) -> float:
-        return sum(account.cost_usd or 0.0 for account in self._accounts.values())
+        accounts = self._accounts.values()
+        return sum((account.cost_usd or 0.0) + account.unknown_usd for account in accounts)
 
     def _account(self, stage: str, model: str) -> Account:
         if (stage, model) not in self._accounts:
@@ -158,9 +170,12 @@ class Ledger:
         return self._accounts[stage, model]
 
 
-def _count(account: Account, request: Request, most: Usage) -> None:
+def _count(account: Account, request: Request, most: Usage, most_usd: float) -> None:
     if request.usage is None:
         account.unanswered += 1
+        if request.may_be_billed:
+            account.unknown_cost += 1
+            account.unknown_usd += most_usd
         return
     account.unmeasured += not request.measured
     account.usage += request.usage

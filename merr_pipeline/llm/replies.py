@@ -49,7 +49,7 @@ def read_completion(completion: Any, prompt: Usage) -> tuple[Reply, bool]:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = getattr(choice, "message", None)
     if message is None:
-        raise Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION)
+        raise Unlucky(Reason.MODEL_SERVER_ERROR, NO_COMPLETION, may_be_billed=True)
     text = _text(getattr(message, "content", None))
     counted = Usage.from_server(getattr(completion, "usage", None))
     usage = counted or prompt + Usage(completion=text_tokens(text))

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import pyarrow as pa
+from pydantic import BaseModel
 
+from merr_pipeline.llm.prices import Usage
 from merr_pipeline.llm.questions import Answer, Question
 from merr_pipeline.schema import MerrError, Row
 from merr_pipeline.settings import Role
-from merr_pipeline.stage import NotOk, Stage, Work, fault, not_ok_row, ok_row
+from merr_pipeline.stage import NotOk, Stage, Work, fault, not_ok_row, ok_row, one
 
 
 class Asks(Protocol):
@@ -52,6 +54,21 @@ class CallStage(Stage):
             NotOk: they make none.
         """
         raise NotImplementedError
+
+    def likely_answers(self) -> Sequence[BaseModel]:
+        """Answers about as long as a model's, for forecasts of what later stages ask with them.
+
+        A stage whose rows no stage that asks models reads needs none.
+        """
+        raise NotImplementedError
+
+    def likely_row(self, work: Work) -> Row:
+        """The row of one clip as it may come out, with all that is measured; nothing is asked."""
+        answers = [
+            Answer(value, "", "", Usage(), from_cache=False, repaired=False)
+            for value in self.likely_answers()
+        ]
+        return one(lambda work: self.row(work, answers), work)
 
     def annotate(self, batch: Sequence[Work]) -> list[Row]:
         """Never called: the engine asks by `ask_one`, where the door is."""

@@ -92,6 +92,23 @@ class ScenePrompt(_Entry):
         text: str = getattr(self.captions, name)
         return self.render(text, number=number, seconds=f"{abs(offset_s):.1f}")
 
+    def likely_answer(self) -> SceneAnswer:
+        """An answer of made-up words, in all half as long as the limits allow; no subtitle."""
+
+        def words(most: int) -> str:
+            return " ".join(["thing"] * _half(most))
+
+        limits = self.limits
+        return SceneAnswer(
+            people=words(limits.people),
+            place=words(limits.place),
+            posture=words(limits.posture),
+            gestures=_differing(words(limits.gestures), limits.entries),
+            objects=_differing(words(limits.objects), limits.entries),
+            scene=words(limits.scene),
+            subtitle_text=None,
+        )
+
     def seen(self, text: str) -> str | None:
         """A text on one line that can be quoted; None where it says that nothing is to be seen."""
         plain = " ".join(re.sub(r'["“”„«»]', "'", text).split())
@@ -183,3 +200,11 @@ def load_scene_prompt(templates: Path | None = None) -> ScenePrompt:
     for what, offset_s in (("moment", 0.0), ("face", 0.0), ("other", -1.0), ("other", 1.0)):
         prompt.caption(what, 1, offset_s)
     return prompt
+
+
+def _half(most: int) -> int:
+    return max(1, most // 2)
+
+
+def _differing(text: str, most: int) -> list[str]:
+    return [f"{text} {number}" for number in range(_half(most))]

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pydantic import BaseModel
 
 from merr_pipeline.llm.cache import shaping
 from merr_pipeline.llm.messages import Part, Picture, system, user
@@ -89,6 +90,10 @@ class SceneModelStage(CallStage):
             "burned_in_text": subtitle if has_subtitle else None,
             "burned_in_status": "read" if has_subtitle else "none_seen",
         }
+
+    def likely_answers(self) -> Sequence[BaseModel]:
+        """Half as long as ``scene_prompt.yaml`` allows."""
+        return [self._prompt.likely_answer()]
 
     def _all_seen(self, texts: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(filter(None, map(self._prompt.seen, texts))))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from merr_pipeline import schema
 from merr_pipeline.llm.cache import shaping
 from merr_pipeline.llm.messages import system, user
@@ -117,6 +119,12 @@ class ToneModelStage(CallStage):
             "arousal_word": alone.get(AROUSAL, measured["arousal_word"]),
             **heard,
         }
+
+    def likely_answers(self) -> Sequence[BaseModel]:
+        """A word for each thing that is asked for, so that what nobody measured is there too."""
+        said: Row = {name: kind.vocabulary[0] for name, kind in self._prompt.claims.items()}
+        said |= {NONVERBAL: [], "background": [], "valence_hint": None, "confidence": "medium"}
+        return [self._answer.model_validate(said)]
 
     async def ask_one(self, work: Work, door: Asks) -> Row:
         """As `CallStage.ask_one`; numbers that were measured stay, whatever comes of it."""
