@@ -171,6 +171,7 @@ class Refusal:
     reason: Reason
     detail: str
     stage: str = "manifest"
+    other_paths: tuple[str, ...] = ()  # further files with the same bytes
 
 
 def _struct(**fields: pa.DataType) -> pa.StructType:

@@ -27,7 +27,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from merr_pipeline.files import write_atomically
+from merr_pipeline.files import open_regular, write_atomically
 from merr_pipeline.schema import PASSES_WITH_TIME, ROW_HEAD, MerrError, Row, Status
 
 _HEAD = ["input_key", "row_hash", "status", "reason", "detail"]
@@ -164,7 +164,8 @@ def write_part(folder: Path, table: pa.Table) -> None:
 def _open_part(path: Path) -> pq.ParquetFile | None:
     """The part in memory; None if its bytes are not those that its name tells, or are no part."""
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:  # a pipe of that name would never end
+            content = file.read()
         if path.name == _part_name(content):
             return pq.ParquetFile(pa.BufferReader(content))
     except (OSError, pa.ArrowException):  # a folder of that name; no Parquet

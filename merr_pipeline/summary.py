@@ -133,19 +133,19 @@ def count_reasons(states: Iterable[State], refused: Iterable[Refusal]) -> dict[s
 def failures_of(states: Iterable[State], refused: Iterable[Refusal]) -> list[str]:
     """One line for each stage that failed on a clip, and for each input refused at the door."""
     found = [
-        _line(state.clip.clip_id, stage, entry.reason, entry.detail)
+        _line(state.clip.clip_id, stage, entry.reason, entry.detail, state.clip.other_paths)
         for state in states
         for stage, entry in state.entries.items()
         if entry.status == Status.FAILED
     ]
-    return found + [_line(r.clip_id, r.stage, r.reason, r.detail) for r in refused]
+    return found + [_line(r.clip_id, r.stage, r.reason, r.detail, r.other_paths) for r in refused]
 
 
 def left_out_of(states: Sequence[State], rejected: Iterable[Refusal]) -> list[str]:
     """One line for each finished clip that was rejected for something that is no failure."""
     entries = {state.clip.clip_id: state.entries for state in states if not state.pending}
     return [
-        _line(r.clip_id, r.stage, r.reason, r.detail)
+        _line(r.clip_id, r.stage, r.reason, r.detail, r.other_paths)
         for r in rejected
         if r.clip_id in entries and not _has_failed(entries[r.clip_id].get(r.stage))
     ]
@@ -164,5 +164,8 @@ def _has_failed(entry: Entry | None) -> bool:
     return entry is not None and entry.status == Status.FAILED
 
 
-def _line(clip_id: str, stage: str, reason: str | None, detail: str | None) -> str:
-    return f"{clip_id}: {stage} {reason}" + (f": {detail}" if detail else "")
+def _line(
+    clip_id: str, stage: str, reason: str | None, detail: str | None, copies: Sequence[str]
+) -> str:
+    line = f"{clip_id}: {stage} {reason}" + (f": {detail}" if detail else "")
+    return line + (f" (the same bytes: {', '.join(copies)})" if copies else "")

@@ -62,6 +62,7 @@ def good(folder: Path) -> None:
 def damaged(folder: Path) -> None:
     """Empty, text, cut off, without picture, without a frame."""
     (folder / "empty.mp4").touch()
+    (folder / "empty_too.mp4").touch()
     (folder / "text.mp4").write_text("only words, and nothing else at all\n" * 50)
     (folder / "random.mp4").write_bytes(np.random.default_rng(1).bytes(5000))
     whole = index_first(folder / "good_1.mp4")

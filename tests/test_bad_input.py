@@ -184,6 +184,13 @@ def test_a_bad_input_is_rejected_with_its_reason(built, name):
     assert row["media_path"].startswith(name)
 
 
+def test_a_bad_input_that_lies_there_twice_is_named_twice(built):
+    assert built.in_subset("rejected")["empty"]["other_paths"] == ["empty_too.mp4"]
+    assert built.in_subset("rejected")["text"]["other_paths"] == []
+    lines = [line for line in built.summary["failures"] if line.startswith("empty:")]
+    assert lines[0].endswith("(the same bytes: empty_too.mp4)")
+
+
 @pytest.mark.parametrize("name", TAKEN, ids=ascii)
 def test_a_good_input_comes_through_however_odd_it_is(built, name):
     row = built.in_subset("clips")[name]
@@ -193,7 +200,7 @@ def test_a_good_input_comes_through_however_odd_it_is(built, name):
 
 
 def test_every_input_ends_once(built):
-    summary, copies = built.summary, 1
+    summary, copies = built.summary, 2  # of a good one, and of an empty one
     files = [p for p in built.clips.rglob("*.*") if "no_clips" not in p.name and not p.is_dir()]
 
     assert set(built.in_subset("rejected")) == set(built.refused())
@@ -210,7 +217,7 @@ def test_the_exit_code_and_the_last_line_tell_that_some_failed(built):
     assert built.code == 1
     assert built.summary["failed_clips"] == len(failed)
     assert (
-        f"{len(built.refused())} rejected, 1 copies of these; of all, {len(failed)}" in built.told
+        f"{len(built.refused())} rejected, 2 copies of these; of all, {len(failed)}" in built.told
     )
     assert "Traceback" not in built.told + built.errors
 

@@ -133,4 +133,4 @@ def _for_row(clip: Clip, rows: Rows, stage: str) -> Refusal:
 
 
 def _refuse(clip: Clip, stage: str, reason: Reason, detail: str) -> Refusal:
-    return Refusal(clip.clip_id, clip.media_path, reason, detail, stage)
+    return Refusal(clip.clip_id, clip.media_path, reason, detail, stage, clip.other_paths)

@@ -239,7 +239,14 @@ def conflict_of(clip: Clip, rows: Rows, decision: Decision) -> Refusal | None:
     if decision.verdict != Verdict.LABEL_CONFLICT:
         return None
     detail = f"{decision.why}: {opinions_of(rows).told()}"
-    return Refusal(clip.clip_id, clip.media_path, Reason.LABEL_CONFLICT, detail, DATASET_RULE)
+    return Refusal(
+        clip.clip_id,
+        clip.media_path,
+        Reason.LABEL_CONFLICT,
+        detail,
+        DATASET_RULE,
+        clip.other_paths,
+    )
 
 
 def label_after(decision: Decision, rows: Rows) -> tuple[str | None, str | None]:

@@ -190,7 +190,8 @@ def _rejected_shards(
 def _rejected_rows(refusals: Iterable[Refusal]) -> Iterator[dict[str, list[Row]]]:
     for refusal in refusals:
         row = {name: asdict(refusal)[name] or None for name in REJECTED}
-        yield {"rejected": [{**row, "reason": refusal.reason.value}]}
+        more = {"reason": refusal.reason.value, "other_paths": list(refusal.other_paths)}
+        yield {"rejected": [row | more]}
 
 
 def _earlier_splits(dataset: Path, earlier: Manifest) -> dict[str, str]:

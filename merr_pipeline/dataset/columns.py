@@ -202,6 +202,7 @@ _RECORD_COLUMNS: dict[str, pa.DataType | None] = {
 _REJECTED_COLUMNS: dict[str, pa.DataType | None] = {
     "clip_id": _text,
     "media_path": _text,
+    "other_paths": pa.list_(_text),  # further files with the same bytes, rejected with it
     "stage": _text,  # a stage, `manifest`, or `dataset` for the rules of what a clip must have
     "reason": _text,
     "detail": _text,

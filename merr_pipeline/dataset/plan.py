@@ -170,7 +170,14 @@ def _member(clip: Clip, near: Near) -> Member:
 
 
 def _split_conflict(clip: Clip, detail: str) -> Refusal:
-    return Refusal(clip.clip_id, clip.media_path, Reason.SPLIT_CONFLICT, detail, stage=DATASET_RULE)
+    return Refusal(
+        clip.clip_id,
+        clip.media_path,
+        Reason.SPLIT_CONFLICT,
+        detail,
+        DATASET_RULE,
+        clip.other_paths,
+    )
 
 
 def _with_own_ids(
