@@ -12,7 +12,8 @@ no emotion is licensed by one. A verdict is *ungrounded* where one claim of the 
 * ``ungrounded``: precision, how many of those refused deserved it; recall, how many that deserve it
   are refused. ``grounded``: the same of those that pass. ``accuracy``: verdicts that are right.
 * ``but for pronouns``: the truth is ``grounded``, and a claim of gender alone refuses nothing.
-* A sentence counts in each of its kinds; ``n`` is true + false ones.
+* A sentence counts in each of its kinds; ``n`` is true + false ones. ``by`` is who wrote it: the
+  ``first`` writer, one in the voice of a ``model`` that explains, one in that of ``annotators``.
 * Held-out sentences are counted and never printed: ``--show`` is for the half ``dev``.
 
 It exits 0 whatever the numbers; `tests/test_check_english.py` holds what must not be lost.
@@ -102,8 +103,11 @@ def judge(templates: Path | None) -> tuple[list[Judged], float]:
     units = load_action_units(templates)
     rules, lexicon = load_rules(units, templates), load_lexicon(units, templates)
     evidence = json.loads((FOLDER / "evidence.json").read_text("utf-8"))
-    lines = (FOLDER / "sentences.jsonl").read_text("utf-8").splitlines()
-    sentences = [json.loads(line) for line in lines]
+    sentences = [
+        json.loads(line)
+        for path in sorted(FOLDER.glob("*sentences.jsonl"))
+        for line in path.read_text("utf-8").splitlines()
+    ]
     check_text("The person smiles.", [], None, lexicon, rules)  # reads the lexicon's tables once
     begin = time.perf_counter()
     judged = [
@@ -125,6 +129,10 @@ def table(half: str, judged: Sequence[Judged]) -> list[str]:
     for name, wanted in (("paraphrases", True), ("in the list's words", False)):
         of_name = [one for one in judged if one.sentence["paraphrase"] is wanted]
         lines.append(scores(of_name).line(name))
+    writers = sorted({writer_of(one) for one in judged})
+    for writer in writers if len(writers) > 1 else []:
+        of_writer = [one for one in judged if writer_of(one) == writer]
+        lines.append(scores(of_writer).line(f"by {writer}"))
     pronouns = [one for one in judged if one.sentence["grounded"] > one.sentence["acceptable"]]
     forbidden = [one for one in judged if one.sentence["forbidden"]]
     lines.append(
@@ -132,6 +140,11 @@ def table(half: str, judged: Sequence[Judged]) -> list[str]:
         f" {_refused(pronouns)} are refused"
     )
     return lines
+
+
+def writer_of(one: Judged) -> str:
+    """Who wrote the sentence; those of the first file do not say it."""
+    return str(one.sentence.get("writer", "first"))
 
 
 def scores(judged: Sequence[Judged], *, but_for_pronouns: bool = False) -> Scores:
