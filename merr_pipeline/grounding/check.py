@@ -28,6 +28,7 @@ from merr_pipeline.grounding.quotations import (
     in_place_of,
     is_given_label,
     sentences_of,
+    spelt_out,
 )
 from merr_pipeline.grounding.references import References
 from merr_pipeline.grounding.relations import Relations, emotions_meant
@@ -102,7 +103,7 @@ class _Check:
         quoted = iter([match[1] for match in QUOTATION.finditer(text)])
         if '"' in (rest := QUOTATION.sub(in_place_of, text)):
             yield Claim('"', "quotation", why="a quotation mark without its partner")
-        for sentence in sentences_of(rest.replace('"', "")):
+        for sentence in sentences_of(spelt_out(rest.replace('"', ""))):
             yield from self._sentence(sentence, quoted)
 
     @property

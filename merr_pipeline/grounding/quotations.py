@@ -15,6 +15,16 @@ _CLAUSE_END = re.compile(
     r"|,\s+as\s+(?=(?:no|there|neither|nothing|none|it|the face tool)\b)"
 )
 
+# "can't" is left: it has sayings of its own, as "cannot" has.
+_CONTRACTED_NOT = re.compile(
+    r"\b(is|are|was|were|do|does|did|has|have|had|would|should|need)n't\b", re.IGNORECASE
+)
+
+
+def spelt_out(text: str) -> str:
+    """``isn't`` is read as ``is not``."""
+    return _CONTRACTED_NOT.sub(r"\1 not", text.replace("’", "'"))
+
 
 def sentences_of(text: str) -> list[str]:
     """The sentences; none is empty."""
