@@ -21,6 +21,7 @@ from merr_pipeline.grounding.claims import Claim, Grounding
 from merr_pipeline.grounding.clause import Clause, Found
 from merr_pipeline.grounding.lexicon import Lexicon
 from merr_pipeline.grounding.proof import Prover
+from merr_pipeline.grounding.quantities import Quantities
 from merr_pipeline.grounding.quotations import (
     QUOTATION,
     around,
@@ -33,6 +34,7 @@ from merr_pipeline.grounding.quotations import (
 from merr_pipeline.grounding.references import References
 from merr_pipeline.grounding.relations import Relations, emotions_meant
 from merr_pipeline.grounding.retelling import Proven, Retelling
+from merr_pipeline.grounding.said_order import SaidOrder
 from merr_pipeline.grounding.statements import Statements
 from merr_pipeline.grounding.tagging import Pattern, PatternIndex, words_of
 from merr_pipeline.grounding.times import Times
@@ -86,7 +88,9 @@ class _Check:
         self._relations = Relations(view, self._bearings, lexicon, label)
         self._references = References(view)
         self._retelling = Retelling(view, lexicon)
-        self._times = Times(view, lexicon)
+        self._quantities = Quantities(view)
+        self._spoken = SaidOrder(view, lexicon)
+        self._times = Times(view, lexicon, self._spoken)
         self._named: list[str] = []  # Action Units
         self._proven_before: list[Proven] = []
         self._patterns = patterns
@@ -103,7 +107,8 @@ class _Check:
         quoted = iter([match[1] for match in QUOTATION.finditer(text)])
         if '"' in (rest := QUOTATION.sub(in_place_of, text)):
             yield Claim('"', "quotation", why="a quotation mark without its partner")
-        for sentence in sentences_of(spelt_out(rest.replace('"', ""))):
+        rest = self._quantities.rewritten(spelt_out(rest.replace('"', "")))
+        for sentence in sentences_of(rest):
             yield from self._sentence(sentence, quoted)
 
     @property
@@ -243,7 +248,7 @@ class _Check:
             case "all_signs":
                 return self._all_signs(item, hedged=hedged)
             case "speech":
-                return self._speech(item, quotes)
+                return self._speech(item, clause, quotes)
             case "forbidden":
                 return Claim(item.text, item.meaning, why=f"{item.meaning} is never said as fact")
             case "not" if clause.has("relation") and not clause.has("emotion"):
@@ -274,17 +279,30 @@ class _Check:
             wrong = DOUBTFUL
         return Claim(item.text, "face", tuple(unit["id"] for unit in units), wrong)
 
-    def _speech(self, item: Found, quotes: Sequence[str]) -> Claim | None:
+    def _speech(self, item: Found, clause: Clause, quotes: Sequence[str]) -> Claim | None:
         """Something was said, and in a way that the transcript must show."""
-        view, needs = self._view, item.meaning.needs
-        if needs is None:
+        view, speech = self._view, item.meaning
+        if speech.needs is None and not speech.times:
             return None
         if view.words is None:
             return Claim(item.text, "words", why="no words are in the evidence")
-        repeated = item.meaning.repeats and any(map(self._times.is_repeated, quotes))
-        found = repeated or re.search(needs, f'"{view.said}"')
+        counts = self._times_said(item, clause, quotes) if speech.times or speech.repeats else []
+        if speech.times and (counts or not speech.needs):
+            found = speech.times in counts
+        else:
+            repeated = speech.repeats and any(count > 1 for count in counts)
+            found = repeated or bool(re.search(speech.needs, f'"{view.said}"'))
         wrong = "" if found else "nothing that was said is so"
         return Claim(item.text, "words", (view.words["id"],), wrong)
+
+    def _times_said(self, item: Found, clause: Clause, quotes: Sequence[str]) -> list[int]:
+        """How often the quotation beside it was said, else all that the clause retells."""
+        marks = [tag.start for tag in clause.tags if "quotationmark" in tag.text]
+        if quotes and len(marks) == len(quotes):
+            before = sum(start <= item.start for start in marks)
+            return [self._times.times_said(quotes[max(before - 1, 0)])]
+        told = [tag for tag in clause.tags if self._spoken.is_told(tag)]
+        return [min(self._spoken.times_said(tag.text) for tag in told)] if told else []
 
     def _certain(self, clause: Clause, claims: Sequence[Claim]) -> Iterator[Claim]:
         """No emotion is certain, nor what is measured badly."""

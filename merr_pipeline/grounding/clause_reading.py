@@ -17,8 +17,8 @@ from merr_pipeline.grounding.modifying import Modifiers
 from merr_pipeline.grounding.tagging import Tag
 
 BEFORE_LINKS = (
-    "id", "value", "time", "fact", "arousal", "face", "conclusion", "statement", "all_signs",
-    "ignorance",
+    "id", "value", "time", "duration", "fact", "arousal", "face", "conclusion", "statement",
+    "all_signs", "ignorance",
 )  # fmt: skip
 AFTER_LINKS = (
     "not", "knowable", "forbidden", "emotion", "relation", "cautious", "certain", "number",

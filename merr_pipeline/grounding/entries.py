@@ -175,12 +175,13 @@ class Statement(_Entry):
 class Speech(_Entry):
     """What is said by somebody; ``needs`` must be found in what was said.
 
-    ``repeats``: or what is quoted beside it was said more than once.
+    ``repeats``: or what is quoted beside it was said more than once; ``times``: just so often.
     """
 
     say: tuple[str, ...]
     needs: Expression | None = None
     repeats: bool = False
+    times: int = 0
 
 
 Holds = Literal[

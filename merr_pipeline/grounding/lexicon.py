@@ -66,6 +66,7 @@ class Lexicon(BaseModel):
     order: Words
     earlier: frozenset[str]
     later: frozenset[str]
+    next: frozenset[str]
     start: Words
     finish: Words
     among_words: Words

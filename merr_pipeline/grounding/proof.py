@@ -19,6 +19,13 @@ from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 FEW = 2  # of more units that one part of the face has, it is enough that some are measured
+_NOTE = re.compile(r"[(\[][^)\]]*[)\]]")  # "(laughs)"
+COUNTED_WORDS = {  # a transcript may be counted in several ways: "Wait..." is a sentence, or none
+    "questions": (r"[?？]+",),
+    "exclamations": (r"[!！]+",),
+    "sentences": (r"\w[^.!?…。！？]*[.!?…。！？]+", r"\w.*?(?:(?<!\.)\.(?!\.)|[!?。！？]+)"),
+    "words": (r"\w+(?:['’-]\w+)*",),
+}
 NOWHERE = "in no evidence"
 
 
@@ -145,9 +152,10 @@ class Prover:
     def _counted(self, thing: Thing, number: int, item: Found) -> Row | None:
         if thing.actions:
             return self._counted_actions(number, negated=item.negated)
-        if thing.count == "questions":
-            asked = len(re.findall(r"[?？]+", self.view.said))
-            return self.view.words if asked == number else None
+        if thing.count in COUNTED_WORDS:
+            said = _NOTE.sub(" ", self.view.said)
+            counts = {len(re.findall(one, said)) for one in COUNTED_WORDS[thing.count]}
+            return self.view.words if number in counts else None
         if thing.count == "shots":
             thing, number = thing.model_copy(update={"count": "cuts"}), number - 1
         row, word = self.view.named.get(thing.count or "", (None, ""))

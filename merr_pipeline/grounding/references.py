@@ -42,7 +42,28 @@ class References:
         voiced = [one for one in facts if self._is_voice(one[1])]
         of_ids = [(item, item.meaning) for item in ids]
         nothing: list[tuple[Found, tuple[str, ...]]] = [(item, ()) for item in values[:1]]
-        yield from _beside(values, [*signs, *voiced] or of_ids or nothing)
+        of_voice = [item for item in values if self._is_voice(item.meaning)]
+        for item in of_voice:
+            near = _nearest(item, [*voiced, *self._parts_of_voice(clause)])
+            yield from _beside([item], near or of_ids or nothing)
+        of_face = [item for item in values if item not in of_voice]
+        yield from _beside(of_face, [*signs, *voiced] or of_ids or nothing)
+
+    def _parts_of_voice(self, clause: Clause) -> list[tuple[Found, tuple[str, ...]]]:
+        """``a tempo of 6.3``: what is measured of a voice, with all that it may read."""
+        parts = []
+        for tag in clause.tags:
+            features = {
+                feature
+                for thing in tag.readings.get("thing", ())
+                if thing.modality == "voice"
+                for needs in thing.does.values()
+                for feature in needs.words
+            }
+            ids = tuple(self.view.named[one][0]["id"] for one in features if one in self.view.named)
+            if features:
+                parts.append((Found("thing", None, tag.text, start=tag.start, end=tag.end), ids))
+        return parts
 
     def _signs(
         self, item: Found, claim: Claim | None, before: Sequence[Row]
@@ -112,6 +133,15 @@ def _beside(
         wrong = not all(set(item.meaning) & set(ids) for _, ids in beside)
         why = NOT_BESIDE if wrong else ""
         yield Claim(item.text, "reference", () if wrong else item.meaning, why)
+
+
+def _nearest(
+    item: Found, named: Sequence[tuple[Found, tuple[str, ...]]]
+) -> list[tuple[Found, tuple[str, ...]]]:
+    """What stands last before a value, else first behind it."""
+    in_order = sorted(named, key=lambda one: (one[0].end, one[0].start))
+    before = [one for one in in_order if one[0].end <= item.start]
+    return before[-1:] or in_order[:1]
 
 
 def _in_brackets(

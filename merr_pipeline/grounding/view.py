@@ -22,6 +22,7 @@ _POSE = re.compile(r"^head (.+?)(?: at [\d.]+ s)?$")
 _UNMEASURED = re.compile(r"^not measured by the face tool")
 _CODES = re.compile(r"AU\d\d")
 _SHORTEST_RUN, _LONGEST_RUN = 5, 12  # words; longer ones are found in pieces
+DURATION = "rightduration"  # stands for a duration that is the one from the words to the peak
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -60,6 +61,13 @@ class EvidenceView:
     def find(self, wanted: str) -> Row | None:
         """The first item whose text matches this expression."""
         return next((row for row in self.rows if re.search(wanted, row["text"])), None)
+
+    @property
+    def words_to_peak_s(self) -> float | None:
+        """How far apart the words and the most expressive moment are; None if that is unknown."""
+        times = [row["time_s"] for row in (self.words, self.peak) if row]
+        known = [time for time in times if time is not None]
+        return round(abs(known[0] - known[1]), 2) if len(known) == len(times) == 2 else None
 
     def has(self, modality: str) -> bool:
         """Whether anything of that kind is there."""
@@ -100,6 +108,7 @@ def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable
         for said in (f"{code}|au{int(code[2:])}", unit.name)
     ]
     view.patterns += _value_patterns(rows)
+    view.patterns.append(Pattern.read(DURATION, "duration", None))
     view.patterns += _time_patterns(rows)
     sayings = {name: said for name, said in view.named.items() if said[0]["modality"] == "voice"}
     view.patterns += _combined_patterns(sayings, voice)
