@@ -68,7 +68,9 @@ class Bearings:
 
     def _unit_goes_with(self, row: Row, emotion: str) -> bool | None:
         code = next((code for code, unit in self.view.units.items() if unit is row), None)
-        if code is None or not self.rules.knows(emotion):
+        if code is None:
+            return self._feature_goes_with(row, emotion)  # the head
+        if not self.rules.knows(emotion):
             return None
         supports = code in self.rules.support(emotion)
         if not supports and self.view.speaks and self.rules.table.units[code].moved_by_speech:

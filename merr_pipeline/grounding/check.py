@@ -32,7 +32,7 @@ from merr_pipeline.grounding.quotations import (
     spelt_out,
 )
 from merr_pipeline.grounding.references import References
-from merr_pipeline.grounding.relations import Relations, emotions_meant
+from merr_pipeline.grounding.relations import Relations, emotions_meant, thought_of
 from merr_pipeline.grounding.retelling import Proven, Retelling
 from merr_pipeline.grounding.said_order import SaidOrder
 from merr_pipeline.grounding.statements import Statements
@@ -162,7 +162,7 @@ class _Check:
         for clause in clauses:
             quotes = [next(quoted, "") for _ in range(clause.text.count("quotationmark"))]
             if clause.has("ignorance"):
-                claims += unknown_things(clause, self._prover)
+                claims += self._unknown(clause, hedged=hedged)
                 continue
             proven = self._proven(clause, quotes, hedged=hedged)
             claims += self._clause(clause, proven, quotes)
@@ -176,15 +176,30 @@ class _Check:
             claims = [Claim(sentence, "nothing", why="nothing in it can be checked")]
         return claims
 
+    def _unknown(self, clause: Clause, *, hedged: bool) -> list[Claim]:
+        """What the clause says not to be known; a fixed saying in it must hold all the same."""
+        claims = unknown_things(clause, self._prover, self._lexicon)
+        sayings = clause.of("statement")
+        return claims + [self._statements.claim(one, clause, hedged=hedged) for one in sayings]
+
     def _pieces(self, sentence: str) -> list[str]:
         """The clauses; one of adverbs alone belongs to the one before: ", but only weakly"."""
         pieces: list[str] = []
         for text in clauses_of(sentence):
-            if pieces and self._lexicon.adds_nothing(text):
+            if pieces and self._adds_nothing(text):
                 pieces[-1] = f"{pieces[-1]}, {text}"
             else:
                 pieces.append(text)
         return pieces
+
+    def _adds_nothing(self, text: str) -> bool:
+        """Adverbs and glue; but "it is not revealed" says that something is not known."""
+        if not self._lexicon.adds_nothing(text):
+            return False
+        is_denial = not self._lexicon.negation_words.isdisjoint(words_of(text))
+        return not (
+            is_denial and self._lexicon.read(text, self._patterns).has("ignorance", "statement")
+        )
 
     def _proven(self, clause: Clause, quotes: Sequence[str], *, hedged: bool) -> list[Proven]:
         proven = [(item, self._claim(item, clause, quotes, hedged=hedged)) for item in clause.found]
@@ -261,7 +276,7 @@ class _Check:
         """The label may be named; another emotion only as what a clue may bear on."""
         if item.meaning == self._label and not item.negated:
             return Claim(item.text, "emotion")
-        if clause.has("hypothetical"):
+        if item.start in thought_of(clause):
             return Claim(item.text, "emotion")
         if item.negated and clause.has_relation:
             return None

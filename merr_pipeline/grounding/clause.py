@@ -33,9 +33,9 @@ class Clause:
     found: list[Found]
     is_of_speech: bool  # it tells what was said
 
-    def has(self, kind: str) -> bool:
-        """Whether anything of that kind is said."""
-        return any(item.kind == kind for item in self.found)
+    def has(self, *kinds: str) -> bool:
+        """Whether anything of these kinds is said."""
+        return any(item.kind in kinds for item in self.found)
 
     def of(self, *kinds: str) -> list[Found]:
         """What is said of these kinds, in order."""

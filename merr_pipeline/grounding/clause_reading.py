@@ -21,8 +21,8 @@ BEFORE_LINKS = (
     "all_signs", "ignorance",
 )  # fmt: skip
 AFTER_LINKS = (
-    "not", "knowable", "forbidden", "emotion", "relation", "cautious", "certain", "number",
-    "hypothetical", "order", "speech", "comparison", "contrast", "glue", "content",
+    "not", "knowable", "decisive", "forbidden", "emotion", "relation", "cautious", "certain",
+    "number", "hypothetical", "order", "speech", "comparison", "contrast", "glue", "content",
 )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ class _Reading:
         if self._is_ordinal(place):
             return "glue", None
         for kind in AFTER_LINKS:
-            if kind in tag:
+            if kind in tag and not (kind == "forbidden" and "emotion" in tag):
                 return kind, tag.readings[kind]
         is_plain = "quality" in tag and all(word in self._grammar.glue for word in tag.text.split())
         return ("glue" if is_plain else "unknown"), None

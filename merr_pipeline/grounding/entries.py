@@ -101,6 +101,10 @@ class Grammar(_Entry):
     definite: frozenset[str]
     ordinals: frozenset[str]
     stops: frozenset[str]
+    relative: frozenset[str]
+    contrasting: frozenset[str]
+    impossible: frozenset[str]
+    existential: frozenset[str]
     existence: frozenset[str]
     neither: frozenset[str]
     ellipses: frozenset[str]
@@ -168,7 +172,7 @@ class Statement(_Entry):
     label: Literal["none"] | None = None
     signs: Literal["moved_by_speech", "measured"] | None = None
     strongest: DegreeRange | None = None
-    reliability: Literal["low", "moderate"] | None = None
+    reliability: Literal["low", "doubtful", "moderate"] | None = None
     words: Literal["before_the_peak"] | None = None
 
 

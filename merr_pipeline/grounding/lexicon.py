@@ -57,6 +57,11 @@ class Lexicon(BaseModel):
     negations: Words
     ignorance: Words
     knowable: Words
+    decisive: Words
+    set_aside: frozenset[str]
+    strength_words: frozenset[str]
+    open_questions: frozenset[str]
+    everything: frozenset[str]
     relations: dict[Way, Words]
     cautious: dict[Way, Words]
     contrasts: Words
@@ -111,6 +116,7 @@ class Lexicon(BaseModel):
             ("not", self.negations),
             ("ignorance", self.ignorance),
             ("knowable", self.knowable),
+            ("decisive", self.decisive),
             ("certain", self.certain),
             ("order", self.order),
             ("hypothetical", self.hypothetical),
@@ -176,6 +182,11 @@ class Lexicon(BaseModel):
     def adds_nothing(self, text: str) -> bool:
         """Whether a clause has only adverbs and glue, so that it belongs to the one before."""
         return self._plain_words.issuperset(words_of(text))
+
+    @cached_property
+    def negation_words(self) -> frozenset[str]:
+        """Negations of one word."""
+        return frozenset(one for one in self.negations if " " not in one)
 
     @cached_property
     def _plain_words(self) -> frozenset[str]:

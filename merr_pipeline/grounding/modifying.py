@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from merr_pipeline.grounding.clause import Found
 from merr_pipeline.grounding.entries import Grammar
@@ -11,6 +12,8 @@ from merr_pipeline.grounding.tagging import Tag
 
 REACH = 7  # tags between an adverb and what it is about
 NOT = "not "  # before a degree that is denied
+DENIED_AS = {"knowable": "ignorance", "decisive": "hypothetical", "certain": "hypothetical"}
+"""What it is to deny that something can be known, or that it decides on an emotion."""
 DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion", "relation", "cautious"}
 
 
@@ -22,10 +25,24 @@ class Modifiers:
 
     def applied(self) -> list[Found]:
         """The claims with their adverbs, and with what is denied marked so."""
+        self._bearings()
         self._denied_knowledge()
         self._degrees()
         self._negations()
         return self._claims
+
+    def _bearings(self) -> None:
+        """``little sign of fear`` is how something bears on it, of a smile it is a denial."""
+        bearing = {tag.start: tag.readings["cautious"] for tag in self._tags if "cautious" in tag}
+        claims = sorted(self._claims, key=lambda claim: claim.start)
+        for item, behind in pairwise(claims):
+            if (
+                item.kind in ("not", "knowable")
+                and item.start in bearing
+                and behind.kind == "emotion"
+                and behind.part == item.part
+            ):
+                self._replace(item, replace(item, kind="cautious", meaning=bearing[item.start]))
 
     def _gap(self, adverb: Found, other: Found) -> float:
         """Tags between the two, more for punctuation; what follows is nearer."""
@@ -37,6 +54,9 @@ class Modifiers:
     def _degrees(self) -> None:
         """Each adverb goes to the nearest facial action or word of a voice that has none."""
         for item in [claim for claim in self._claims if claim.kind == "degree"]:
+            if self._is_of_feeling(item):
+                self._claims.remove(item)
+                continue
             item = self._with_its_negation(item)
             free = [c for c in self._claims if c.kind in ("face", "needs") and c.degree is None]
             nearest = min(free, key=lambda claim: self._gap(item, claim), default=None)
@@ -47,6 +67,11 @@ class Modifiers:
                 self._claims.remove(item)
             else:
                 self._replace(item, replace(item, kind="unknown"))
+
+    def _is_of_feeling(self, item: Found) -> bool:
+        """``a touch of sadness``: how much of an emotion there is, no measure tells."""
+        behind = [tag for tag in self._tags if tag.start >= item.end and tag.text != "of"]
+        return bool(behind) and "emotion" in behind[0] and behind[0].part == item.part
 
     def _with_its_negation(self, item: Found) -> Found:
         """``not strongly``: the negation is of the adverb alone."""
@@ -69,19 +94,36 @@ class Modifiers:
         return any(tag.start == item.start and "glue" in tag for tag in self._tags)
 
     def _denied_knowledge(self) -> None:
-        """``no strength can be given``: what is denied is that it is known."""
-        for item in [claim for claim in self._claims if claim.kind == "knowable"]:
-            denials = [c for c in self._claims if c.kind == "not" and c.start < item.start]
-            self._claims = [c for c in self._claims if c is not item and c not in denials]
+        """``no strength can be given``, ``does not prove it``: neither known nor decided."""
+        for item in [claim for claim in self._claims if claim.kind in DENIED_AS]:
+            denials = [c for c in self._claims if c.kind == "not" and self._denies(c, item)]
             if denials:
-                self._claims.append(replace(item, kind="ignorance", text=f"no {item.text}"))
+                self._claims = [c for c in self._claims if c not in denials]
+                kind = DENIED_AS[item.kind]
+                self._replace(item, replace(item, kind=kind, text=f"no {item.text}"))
+            elif item.kind != "certain":
+                self._claims.remove(item)
+
+    def _denies(self, negation: Found, item: Found) -> bool:
+        """Whether it is about what can be known or decided, not about a thing named between."""
+        if negation.start >= item.start:
+            return item.kind == "knowable" and negation.text in self._grammar.impossible
+        if item.kind == "knowable":
+            return True
+        between = [t for t in self._tags if negation.end <= t.start < item.start]
+        if negation.part != item.part or any(tag.text in self._grammar.stops for tag in between):
+            return negation.text in self._grammar.neither and negation.part == item.part
+        told = [c for c in self._claims if negation.end <= c.start < item.start]
+        is_related = any(tag.text in self._grammar.relative for tag in between)
+        return not (is_related and any(c.kind in ("face", "needs", "fact") for c in told))
 
     def _negations(self) -> None:
         """``not`` and its like: what they deny is marked; one that denies nothing stays."""
         for item in [claim for claim in self._claims if claim.kind == "not"]:
             stops = item.text in self._grammar.ellipses and item.end == self._tags[-1].end
             denied = [] if stops else self._denied_by(item)
-            if denied or stops or self._is_of_something_spoken_of(item):
+            is_plain = " " in item.text and self._may_be_glue(item)  # "with little to show for it"
+            if denied or stops or is_plain or self._is_of_something_spoken_of(item):
                 self._claims.remove(item)
             for claim in denied:
                 text = claim.text if claim.negated else f"{item.text} {claim.text}"
@@ -92,13 +134,19 @@ class Modifiers:
         """What follows up to the next comma or "and"; else what stands right before."""
         ends = (tag.start for tag in self._tags if tag.start >= item.end and self._ends(tag, item))
         stop = min(ends, default=len(self._tags) + 10_000)
+        following = [tag for tag in self._tags if tag.start >= item.end][:3]
+        if item.text == "not" and len(following) == 3 and following[0].text == "to":
+            stop = min(stop, following[2].start)  # "the request not to move"
         claims = sorted(self._claims, key=lambda claim: claim.anchor)
         claims = [claim for claim in claims if claim.kind in DENIABLE]
         behind = [claim for claim in claims if item.end <= claim.anchor < stop]
         if behind and self._is_missing(item, behind[0]):
             return [claim for claim in behind if self._is_missing(item, claim)]
         if telling := [claim for claim in behind if claim.kind != "thing"]:
-            return telling
+            # of "no frown accompanies the smile" the smile is spoken of and there
+            return [claim for claim in telling if not claim.definite] or telling
+        if item.text in self._grammar.contrasting:
+            return []
         before = [c for c in claims if c.anchor < item.start and c.part == item.part]
         before = [c for c in before if c.kind not in ("emotion", "relation", "cautious")][-1:]
         if before and before[0].kind == "thing" and not self._is_missing(item, before[0]):
@@ -112,8 +160,16 @@ class Modifiers:
         between = [t for t in self._tags if item.end <= t.start < claim.start]
         beside = all(t.text in self._grammar.joining or "thing" in t or "not" in t for t in between)
         words = set(item.text.split())
-        neither = self._relates and bool(words & self._grammar.neither)
+        neither = self._relates and bool(words & self._grammar.neither) and not self._is_told(item)
         return beside and bool(words & self._grammar.existence) and not neither
+
+    def _is_told(self, item: Found) -> bool:
+        """``there is neither voice nor face``: it is told of them that they are missing."""
+        first = next(
+            (tag for tag in self._tags if tag.text in self._grammar.neither), self._tags[0]
+        )
+        before = [tag.text for tag in self._tags if tag.end <= first.start][-1:]
+        return not self._grammar.existential.isdisjoint(before)
 
     @property
     def _relates(self) -> bool:

@@ -11,6 +11,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE_END = re.compile(
     r"(?<=[.!?;])\s+"
     r"|,\s+(?:while|but|although|though(?! only)|whereas|because|since|only that)\s+"
+    r"|,\s+(?:yet|even though|even if|albeit(?! only))\s+"
+    r"|,\s+which\s+(?=(?:the |a )?(?:\w+ ){0,2}(?:cannot|can neither|could not|can not|neither)\b)"
     r"|,\s+so\s+(?!(?:does|do|may)\b)"
     r"|,\s+as\s+(?=(?:no|there|neither|nothing|none|it|the face tool)\b)"
 )

@@ -77,11 +77,20 @@ class Statements:
         return "" if self.view.measures_faces else "nothing was measured"
 
     def _wrong_reliability(self, wanted: str, clause: Clause) -> str:
-        """Of the Action Units beside it; else of anything."""
+        """Of the Action Units beside it, or of the voice; else of anything.
+
+        That nothing named is certain is a caution, and claims nothing.
+        """
         rows = [self.view.units[code] for code in self._codes(clause) if code in self.view.units]
-        rows = rows or list(self.view.rows)
+        if wanted == "doubtful" and (not rows or clause.has("emotion")):
+            return ""
+        spoken_of = {item.meaning.modality for item in clause.of("thing")} & {"voice"}
+        rows = rows or [
+            row for row in self.view.rows if row["modality"] in spoken_of or not spoken_of
+        ]
         right = any(
-            row["reliability"] == wanted or (wanted == "low" and is_unsure(row)) for row in rows
+            row["reliability"] == wanted or (wanted != "moderate" and is_unsure(row))
+            for row in rows
         )
         return "" if right else "the evidence says otherwise"
 
