@@ -312,6 +312,9 @@ class _Check:
 
     def _times_said(self, item: Found, clause: Clause, quotes: Sequence[str]) -> list[int]:
         """How often the quotation beside it was said, else all that the clause retells."""
+        paused = any("pauses" in one.meaning.words for one in clause.of("needs"))
+        if paused and not quotes and (read := self._view.named.get("pauses")):
+            return [int(read[0]["value"] or 0)]
         marks = [tag.start for tag in clause.tags if "quotationmark" in tag.text]
         if quotes and len(marks) == len(quotes):
             before = sum(start <= item.start for start in marks)

@@ -37,7 +37,7 @@ def _is_of_speech(tag: Tag, grammar: Grammar) -> bool:
     return (
         "speech" in tag
         or "quotationmark" in tag.text
-        or ("ignorance" in tag and bool(grammar.spoken & set(tag.text.split())))
+        or (("ignorance" in tag or "order" in tag) and bool(grammar.spoken & set(tag.text.split())))
         or any(thing.speech for thing in tag.readings.get("thing", ()))
     )
 

@@ -71,6 +71,7 @@ class Lexicon(BaseModel):
     order: Words
     earlier: frozenset[str]
     later: frozenset[str]
+    listed: frozenset[str]
     next: frozenset[str]
     start: Words
     finish: Words

@@ -131,8 +131,9 @@ class Prover:
 
     def _fits(self, word: str, wanted: Sequence[str], degree: str | None) -> bool:
         """Whether a feature reads so; a strong adverb asks for the strongest of the words."""
-        is_denied = degree is not None and degree.startswith(NOT)
-        voice = self.degrees[degree].voice if degree and not is_denied else None
+        if degree is not None and degree.startswith(NOT):  # "no noticeable pauses"
+            return not self._fits(word, wanted, degree.removeprefix(NOT))
+        voice = self.degrees[degree].voice if degree else None
         if voice == "strong":
             wanted = wanted[-1:]
         elif voice == "weak":

@@ -69,8 +69,11 @@ _NUMBER = (
 _QUANTITY = rf"\b(?:{_HOW} )*(?:the |a )?(?:{_NUMBER})"
 _BEHIND = r"(?P<so> or so| or thereabouts| or more)?"
 _PER = r"(?: per | a | each | every |\s?/\s?|-per-)"
+_COMING = (
+    r"(?: or so)?(?: (?:come|go by|pass|are (?:spoken|uttered|said|heard|counted)|on average))?"
+)
 _UNITS = {
-    rf"syll(?:able)?s?{_PER}s(?:ec(?:ond)?)?\b": ("tempo",),
+    rf"syll(?:able)?s?{_COMING}{_PER}s(?:ec(?:ond)?)?\b": ("tempo",),
     r"(?:hz|hertz)\b": ("pitch_level",),
     r"(?:st|semitones?)\b": ("intonation", "contour", "ending"),
 }

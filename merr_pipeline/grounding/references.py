@@ -44,8 +44,9 @@ class References:
         nothing: list[tuple[Found, tuple[str, ...]]] = [(item, ()) for item in values[:1]]
         of_voice = [item for item in values if self._is_voice(item.meaning)]
         for item in of_voice:
-            near = _nearest(item, [*voiced, *self._parts_of_voice(clause)])
-            yield from _beside([item], near or of_ids or nothing)
+            near = _nearest(item, [*voiced, *self._parts_of_voice(clause)]) or of_ids
+            is_told = " " in item.text  # its unit says of what it is: "6.3 syllables per second"
+            yield from _beside([item], near or ([] if is_told else nothing))
         of_face = [item for item in values if item not in of_voice]
         yield from _beside(of_face, [*signs, *voiced] or of_ids or nothing)
 

@@ -78,8 +78,12 @@ class SaidOrder:
 
     def disagrees(self, item: Found, clause: Clause) -> bool:
         """Whether the transcript has in another order what stands around this word of order."""
+        if item.text in self.lexicon.listed:
+            return not self._is_row([tag for tag in clause.tags if tag.end <= item.start])
         before, behind = self._parts_around(item, clause)
         one, other = self._within(before), self._within(behind)
+        if self._is_said(item.text, other):
+            return False
         if item.text in self.lexicon.earlier:
             return self._is_later(one, other)
         if item.text in self.lexicon.later:
@@ -91,6 +95,19 @@ class SaidOrder:
         if item.text in ways_of(self.lexicon.finish):
             return bool(mine := other or one) and self._number(max(mine)) < len(self.sentences) - 1
         return False
+
+    def _is_row(self, tags: Sequence[Tag]) -> bool:
+        """Whether all that is told was said in the order of these."""
+        last = -1
+        for tag in tags:
+            if places := self._places_told(tag):
+                last = next((place for place in places if place > last), len(self._stems))
+        return last < len(self._stems)
+
+    def _is_said(self, order: str, places: Sequence[int]) -> bool:
+        """Whether the word of order is itself said, right before: ``after twelve years``."""
+        stem = self.lexicon.thesaurus.stem(order)
+        return any(self._stems[place - 1][1] == stem for place in places if place)
 
     def _is_later(self, one: Sequence[int], other: Sequence[int]) -> bool:
         """Whether the first stands behind the second, which is not told where a note is all."""

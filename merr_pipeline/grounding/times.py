@@ -18,6 +18,7 @@ from merr_pipeline.grounding.tagging import Tag, words_of
 from merr_pipeline.grounding.view import EvidenceView
 
 NO_DURATION = "a duration that is in no evidence"
+NOT_THEN = "this is the time of something else"
 NO_ORDER = "an order in time that is in no evidence"
 
 
@@ -67,6 +68,8 @@ class Times:
         compared = self.lexicon.earlier | self.lexicon.later
         if any(item.text in compared for item in clause.of("order")):
             return ""  # it is compared with another
+        if any(map(self._is_of_something_else, self._segments(clause))):
+            return NOT_THEN
         ids = {one for item in clause.of("time") for one in item.meaning}
         there = {row["modality"] for row in self.view.rows if row["id"] in ids}
         named = {one for claim in claims if claim.kind != "time" for one in claim.evidence_ids}
@@ -74,7 +77,25 @@ class Times:
         if clause.is_of_speech and not wanted:
             wanted = {"words"}
         timed = wanted & {"face", "words"}
-        return "" if not timed or timed & there else "this is the time of something else"
+        return "" if not timed or timed & there else NOT_THEN
+
+    @staticmethod
+    def _segments(clause: Clause) -> Iterator[list[Tag]]:
+        """Between commas and "and" each time belongs to what stands beside it."""
+        segment: list[Tag] = []
+        for tag in clause.tags:
+            if segment and (tag.part != segment[-1].part or tag.text in ("and", "while")):
+                yield segment
+                segment = []
+            segment.append(tag)
+        yield segment
+
+    def _is_of_something_else(self, segment: Sequence[Tag]) -> bool:
+        """Whether it names a time, and nothing but what is at another."""
+        ids = {one for tag in segment if "time" in tag for one in tag.readings["time"]}
+        times = {row["time_s"] for row in self.view.rows if row["id"] in ids}
+        moments = {self._time_of_tags([tag]) for tag in segment} - {None}
+        return bool(times and moments) and not times & moments
 
     def _is_right(
         self, item: Found, clause: Clause, quotes: Sequence[str], claims: Sequence[Claim]
@@ -97,7 +118,7 @@ class Times:
             return True
         return (
             clause.is_of_speech
-            and self._quotes_agree(clause, quotes)
+            and self._quotes_agree(item, clause, quotes)
             and not self.spoken.disagrees(item, clause)
         )
 
@@ -157,11 +178,13 @@ class Times:
     def _time(self, item: Found) -> float | None:
         return next((row["time_s"] for row in self.view.rows if row["id"] in item.meaning), None)
 
-    def _quotes_agree(self, clause: Clause, quotes: Sequence[str]) -> bool:
+    def _quotes_agree(self, item: Found, clause: Clause, quotes: Sequence[str]) -> bool:
         """What was said first must be quoted as first, and what was said last as last."""
         places = [place for quote in quotes if (place := self.place_of(quote))]
         if not places:
             return bool(self.view.words)
+        if len(clause.of("order")) > 1 and len(places) == len(quotes) == 1:
+            return self._is_not_beside(item, clause) or self._is_at(item, places[0])
         starts = [start for start, _ in places]
         if starts != sorted(starts, reverse=any(o.text == "after" for o in clause.of("order"))):
             return False
@@ -173,6 +196,18 @@ class Times:
         return (not first or starts[0] <= self._begin) and (
             not last or places[-1][1] == len(self._said)
         )
+
+    def _is_at(self, item: Found, place: tuple[int, int]) -> bool:
+        """Whether what is quoted stands first, or last, where the order says so."""
+        if self._is_one_of(item.text, self.lexicon.start):
+            return place[0] <= self._begin
+        return not self._is_one_of(item.text, self.lexicon.finish) or place[1] == len(self._said)
+
+    def _is_not_beside(self, item: Found, clause: Clause) -> bool:
+        """Whether another order stands between this one and the only quotation."""
+        [mark] = [tag.start for tag in clause.tags if "quotationmark" in tag.text][:1]
+        low, high = sorted((mark, item.start))
+        return any(low < one.start < high for one in clause.of("order"))
 
     @staticmethod
     def _is_one_of(text: str, sayings: Words) -> bool:

@@ -21,6 +21,12 @@ _QUOTED = re.compile(r': "(.*)"$', re.DOTALL)
 _POSE = re.compile(r"^head (.+?)(?: at [\d.]+ s)?$")
 _UNMEASURED = re.compile(r"^not measured by the face tool")
 _CODES = re.compile(r"AU\d\d")
+_SMALL = 12  # a whole number up to this may count anything
+_UNITS = {
+    " syll/s": "syllables|syll per second|s",
+    " Hz": "hz|hertz",
+    " st": "semitones|semitone|st",
+}
 _SHORTEST_RUN, _LONGEST_RUN = 5, 12  # words; longer ones are found in pieces
 DURATION = "rightduration"  # stands for a duration that is the one from the words to the peak
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -147,9 +153,10 @@ def _value_patterns(rows: Iterable[Row]) -> Iterator[Pattern]:
 def _sayings_of_value(row: Row) -> set[str]:
     value = row["value"]
     if row["modality"] == "voice":
-        return (
-            {f"{abs(value):g}", f"{abs(value):.2f}"} if value != int(value) or value > 12 else set()
-        )
+        numbers = {f"{abs(value):g}", f"{abs(value):.2f}"}
+        unit = next((said for unit, said in _UNITS.items() if row["text"].endswith(f"{unit})")), "")
+        with_unit = {f"{number} {unit}" for number in numbers if unit}
+        return with_unit | (numbers if value != int(value) or value > _SMALL else set())
     if row["scale"] is None:
         return set()
     texts = {f"{value:.2f}", f"{value:.1f}"} if row["scale"] != "probability" else {f"{value:.2f}"}
