@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from merr_pipeline.emotion.rules import Rules
 from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings
+from merr_pipeline.grounding.carrying import carried, denied, is_denial, without_carried
 from merr_pipeline.grounding.claims import Claim, Grounding
 from merr_pipeline.grounding.clause import Clause, Found
 from merr_pipeline.grounding.lexicon import Lexicon
@@ -92,6 +94,7 @@ class _Check:
         self._spoken = SaidOrder(view, lexicon)
         self._times = Times(view, lexicon, self._spoken)
         self._named: list[str] = []  # Action Units
+        self._last_signs: list[Found] = []  # of the last clause that names a facial sign
         self._proven_before: list[Proven] = []
         self._patterns = patterns
         if self._is_users_own:
@@ -107,9 +110,9 @@ class _Check:
         quoted = iter([match[1] for match in QUOTATION.finditer(text)])
         if '"' in (rest := QUOTATION.sub(in_place_of, text)):
             yield Claim('"', "quotation", why="a quotation mark without its partner")
-        rest = self._quantities.rewritten(spelt_out(rest.replace('"', "")))
-        for sentence in sentences_of(rest):
-            yield from self._sentence(sentence, quoted)
+        sentences = sentences_of(self._quantities.rewritten(spelt_out(rest.replace('"', ""))))
+        for sentence, answer in zip_longest(sentences, sentences[1:], fillvalue=""):
+            yield from self._asked(sentence, answer) or self._sentence(sentence, quoted)
 
     @property
     def _is_users_own(self) -> bool:
@@ -154,8 +157,24 @@ class _Check:
 
     # --- sentences and clauses -----------------------------------------------------------------
 
-    def _sentence(self, sentence: str, quoted: Iterator[str]) -> list[Claim]:
+    def _asked(self, question: str, answer: str) -> list[Claim]:
+        """``Does the chin move? Nobody can tell.`` What is asked must be unknown."""
+        if not question.endswith("?") or "quotationmark" in question:
+            return []
+        answers = [self._lexicon.read(text, self._patterns) for text in clauses_of(answer)]
+        sayings = [item for clause in answers for item in clause.of("ignorance")]
+        asked = self._lexicon.read(question, self._patterns)
+        return unknown_things(asked, self._prover, self._lexicon, sayings[0]) if sayings else []
+
+    def _clauses(self, sentence: str) -> Iterator[Clause]:
+        """Those of a sentence; one that merely denies is told with the one that it denies."""
         clauses = [self._lexicon.read(text, self._patterns) for text in self._pieces(sentence)]
+        for clause, after in zip_longest(clauses, clauses[1:]):
+            if not (is_denial(clause) and clause is not clauses[0]):
+                yield denied(clause) if after and is_denial(after) else clause
+
+    def _sentence(self, sentence: str, quoted: Iterator[str]) -> list[Claim]:
+        clauses = list(self._clauses(sentence))
         hedged = any(map(self._is_hedged, clauses))
         claims: list[Claim] = []
         related: list[tuple[Clause, list[Proven]]] = []
@@ -164,6 +183,9 @@ class _Check:
             if clause.has("ignorance"):
                 claims += self._unknown(clause, hedged=hedged)
                 continue
+            if again := self._carried(clause):
+                claims += [self._prover.face(item, hedged=True) for item in again]
+                clause = without_carried(clause, self._lexicon.grammar_with_glue)
             proven = self._proven(clause, quotes, hedged=hedged)
             claims += self._clause(clause, proven, quotes)
             related.append((clause, proven))
@@ -181,6 +203,11 @@ class _Check:
         claims = unknown_things(clause, self._prover, self._lexicon)
         sayings = clause.of("statement")
         return claims + [self._statements.claim(one, clause, hedged=hedged) for one in sayings]
+
+    def _carried(self, clause: Clause) -> list[Found]:
+        """Signs of the clause before, of which this one says how strong they are."""
+        lexicon = self._lexicon
+        return carried(clause, self._last_signs, lexicon.degrees, lexicon.grammar_with_glue)
 
     def _pieces(self, sentence: str) -> list[str]:
         """The clauses; one of adverbs alone belongs to the one before: ", but only weakly"."""
@@ -211,7 +238,7 @@ class _Check:
         claims = [claim for _, claim in proven if claim is not None]
         claims += self._times.wrong(clause, quotes, claims)
         claims += self._certain(clause, claims)
-        claims += self._references.comparisons(clause, proven)
+        claims += self._references.comparisons(clause, proven, self._signs_before())
         claims += self._references.references(clause, proven, self._signs_before())
         self._remember(clause)
         return claims
@@ -225,6 +252,7 @@ class _Check:
         return any(f" {hedge} " in words for hedge in self._lexicon.hedges)
 
     def _remember(self, clause: Clause) -> None:
+        self._last_signs = clause.of("face") or self._last_signs
         for item in clause.of("face"):
             self._named += [code for code in item.meaning if code in self._view.units]
 

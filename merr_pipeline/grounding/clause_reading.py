@@ -18,7 +18,7 @@ from merr_pipeline.grounding.tagging import Tag
 
 BEFORE_LINKS = (
     "id", "value", "time", "duration", "fact", "arousal", "face", "conclusion", "statement",
-    "all_signs", "ignorance",
+    "all_signs", "denial", "ignorance",
 )  # fmt: skip
 AFTER_LINKS = (
     "not", "knowable", "decisive", "forbidden", "emotion", "relation", "cautious", "certain",
@@ -131,6 +131,8 @@ class _Reading:
             return "degree", tag.readings["degree"]
         if "quality" in tag and (wrong := self._linker.right_behind(place)) is not None:
             return "unknown", self._tags[wrong].text  # "a fast pitch"
+        if "alone" in tag and self._linker.is_said_of_another(place):
+            return "unknown", None  # "the eyes are blue"
         if alone := tag.readings.get("alone"):
             return "needs", alone
         if "thing" in tag:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -110,6 +110,10 @@ class Grammar(_Entry):
     ellipses: frozenset[str]
     perceived: frozenset[str]
     spoken: frozenset[str]
+    pronouns: frozenset[str]
+    alike: frozenset[str]
+    relative: frozenset[str]
+    copulas: frozenset[str]
     glue: frozenset[str] = frozenset()  # single words, in all their forms
 
 
@@ -140,7 +144,16 @@ class Thing(_Entry):
         fitting = [self.does[name] for name in qualities if name in self.does]
         if len(fitting) > 1 and all(one.words for one in fitting):  # "a raised voice"
             return Needs(words=_merged([one.words for one in fitting]))
+        if len(fitting) > 1 and all(one.any for one in fitting):
+            return Needs(any=_shared([one.any for one in fitting]))
         return fitting[0] if fitting else None
+
+
+def _shared(codes: Sequence[tuple[Code, ...]]) -> tuple[Code, ...]:
+    """What several readings have in common; else, as for "squeezed lips", what any of them has."""
+    first, *others = codes
+    common = tuple(code for code in first if all(code in other for other in others))
+    return common or tuple(dict.fromkeys(code for one in codes for code in one))
 
 
 def _merged(tables: Iterable[dict[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:

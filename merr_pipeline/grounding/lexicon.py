@@ -40,6 +40,7 @@ TEMPLATE = "grounding_lexicon.yaml"
 
 Way = Literal["for", "against"]
 Words = tuple[str, ...]
+Comparison = Literal["more", "less", "most", "least", "second", "third", "stronger", "weaker"]
 
 
 class Lexicon(BaseModel):
@@ -56,6 +57,7 @@ class Lexicon(BaseModel):
     all_signs: Words
     negations: Words
     ignorance: Words
+    denials: Words
     knowable: Words
     decisive: Words
     set_aside: frozenset[str]
@@ -65,7 +67,7 @@ class Lexicon(BaseModel):
     relations: dict[Way, Words]
     cautious: dict[Way, Words]
     contrasts: Words
-    comparisons: dict[Literal["more", "less", "most", "least"], Words]
+    comparisons: dict[Comparison, Words]
     certain: Words
     hypothetical: Words
     order: Words
@@ -116,6 +118,7 @@ class Lexicon(BaseModel):
             ("all_signs", self.all_signs),
             ("not", self.negations),
             ("ignorance", self.ignorance),
+            ("denial", self.denials),
             ("knowable", self.knowable),
             ("decisive", self.decisive),
             ("certain", self.certain),
@@ -149,7 +152,8 @@ class Lexicon(BaseModel):
         return frozenset(form for one in self.glue if " " not in one for form in forms(one))
 
     @cached_property
-    def _full_grammar(self) -> Grammar:
+    def grammar_with_glue(self) -> Grammar:
+        """The grammar with all words of glue."""
         return self.grammar.model_copy(update={"glue": self.glue_words})
 
     @cached_property
@@ -178,11 +182,15 @@ class Lexicon(BaseModel):
     def read(self, text: str, more: PatternIndex) -> Clause:
         """One clause. ``more`` are patterns that the evidence adds; they come before our own."""
         tagger = Tagger((more, self.index), self.skipped, self.degree_words)
-        return read_clause(text, tagger.tags(text), self._full_grammar)
+        return read_clause(text, tagger.tags(text), self.grammar_with_glue)
 
     def adds_nothing(self, text: str) -> bool:
-        """Whether a clause has only adverbs and glue, so that it belongs to the one before."""
-        return self._plain_words.issuperset(words_of(text))
+        """Whether a clause has only adverbs and glue, so that it belongs to the one before.
+
+        One that begins with "both" or "it" is understood by `carrying`.
+        """
+        words = words_of(text)
+        return self._plain_words.issuperset(words) and words[0] not in self.grammar.pronouns
 
     @cached_property
     def negation_words(self) -> frozenset[str]:

@@ -42,6 +42,7 @@ class Linker:
             if best is not None and not self._is_rather_a_degree(place, best[0]):
                 links[place] = [best]
         self._add_coordinated(links)
+        self._add_likened(links)
         return links
 
     def _nearest_thing(self, place: int) -> tuple[int, Needs] | None:
@@ -108,6 +109,40 @@ class Linker:
                     if (needs := one.needs(names)) is not None:
                         things.append((other, needs))
                         linked.add(other)
+
+    def _add_likened(self, links: dict[int, list[tuple[int, Needs]]]) -> None:
+        """``the brows are still, and so are the lips``: it is said of both."""
+        linked = {thing for things in links.values() for thing, _ in things}
+        for quality, things in links.items():
+            names = self._tags[quality].readings["quality"]
+            for place in self._likened_behind(max(quality, things[-1][0])):
+                tag = self._tags[place]
+                needs = (one.needs(names) for one in tag.readings.get("thing", ()))
+                found = next((one for one in needs if one is not None), None)
+                if found is not None and place not in linked:
+                    things.append((place, found))
+                    linked.add(place)
+
+    def _likened_behind(self, place: int) -> Sequence[int]:
+        """The places of what stands behind an "as is", up to the next comma."""
+        alike = place + 1
+        while alike < len(self._tags) and self._tags[alike].text in self._grammar.joining:
+            alike += 1
+        if alike == len(self._tags) or self._tags[alike].text not in self._grammar.alike:
+            return ()
+        part = self._tags[alike].part
+        return [n for n in range(alike, len(self._tags)) if self._tags[n].part == part]
+
+    def is_said_of_another(self, place: int) -> bool:
+        """``the eyes are blue``: of the thing right before it, which cannot be so."""
+        before = place - 1
+        while before >= 0 and (
+            self._tags[before].text in self._grammar.copulas or "degree" in self._tags[before]
+        ):
+            before -= 1
+        if before < 0 or before == place - 1:
+            return False
+        return any(thing.does for thing in self._tags[before].readings.get("thing", ()))
 
     def _next_in_row(self, thing: int, step: int) -> int | None:
         joined, place = False, thing + step

@@ -15,6 +15,7 @@ NOT = "not "  # before a degree that is denied
 DENIED_AS = {"knowable": "ignorance", "decisive": "hypothetical", "certain": "hypothetical"}
 """What it is to deny that something can be known, or that it decides on an emotion."""
 DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion", "relation", "cautious"}
+_SHOWN = ("face", "needs")
 
 
 class Modifiers:
@@ -27,6 +28,8 @@ class Modifiers:
         """The claims with their adverbs, and with what is denied marked so."""
         self._bearings()
         self._denied_knowledge()
+        self._likened()
+        self._denied_degrees()
         self._degrees()
         self._negations()
         return self._claims
@@ -51,6 +54,42 @@ class Modifiers:
         away = there - here - 0.5 if there > here else here - there
         return away + 2 * abs(adverb.part - other.part)
 
+    def _likened(self) -> None:
+        """``the brows are still, as are the muscles that lift the lids``: these do not do so."""
+        for tag in self._tags:
+            if tag.text not in self._grammar.alike:
+                continue
+            before = [c for c in self._claims if c.anchor < tag.start and c.kind in _SHOWN]
+            last = max(before, key=lambda claim: claim.anchor, default=None)
+            if last is None or not (last.negated or _is_of_none(last)):
+                continue
+            for claim in list(self._claims):
+                if claim.kind == "face" and claim.start > tag.start and claim.part == tag.part:
+                    self._replace(claim, replace(claim, negated=True))
+
+    def _denied_degrees(self) -> None:
+        """``neither the frown nor the smile is strong``: what is denied is the degree of both."""
+        denials = [c for c in self._claims if c.kind == "not" and c.text in self._grammar.neither]
+        if not denials:
+            return
+        first = min(denials, key=lambda claim: claim.start)
+        degrees = [c for c in self._claims if c.kind == "degree" and c.part == first.part]
+        if not degrees or degrees[-1].start < max(claim.start for claim in denials):
+            return
+        last = max(degrees, key=lambda claim: claim.start)
+        faces = [c for c in self._claims if c.kind == "face" and first.end <= c.anchor < last.start]
+        behind = [c for c in self._claims if c.kind == "face" and c.anchor > last.start]
+        if not faces or any(c.part == last.part for c in behind) or not self._is_predicate(last):
+            return
+        self._claims = [c for c in self._claims if c not in denials and c is not last]
+        for claim in faces:
+            self._replace(claim, replace(claim, degree=f"{NOT}{last.meaning}"))
+
+    def _is_predicate(self, item: Found) -> bool:
+        """Whether it stands behind an "is"."""
+        before = [tag for tag in self._tags if tag.end <= item.start]
+        return any(tag.text in self._grammar.copulas for tag in before[-3:])
+
     def _degrees(self) -> None:
         """Each adverb goes to the nearest facial action or word of a voice that has none."""
         for item in [claim for claim in self._claims if claim.kind == "degree"]:
@@ -58,7 +97,8 @@ class Modifiers:
                 self._claims.remove(item)
                 continue
             item = self._with_its_negation(item)
-            free = [c for c in self._claims if c.kind in ("face", "needs") and c.degree is None]
+            free = [c for c in self._claims if c.kind in _SHOWN and c.degree is None]
+            free = [c for c in free if not self._is_aside(c, item)]
             nearest = min(free, key=lambda claim: self._gap(item, claim), default=None)
             if nearest is not None and self._gap(item, nearest) <= REACH:
                 self._claims.remove(item)
@@ -72,6 +112,16 @@ class Modifiers:
         """``a touch of sadness``: how much of an emotion there is, no measure tells."""
         behind = [tag for tag in self._tags if tag.start >= item.end and tag.text != "of"]
         return bool(behind) and "emotion" in behind[0] and behind[0].part == item.part
+
+    def _is_aside(self, claim: Found, adverb: Found) -> bool:
+        """``the cheeks, which go with a smile, are slightly up``: the smile stands aside."""
+        aside, other = (claim, adverb) if claim.anchor < adverb.anchor else (adverb, claim)
+        return aside.part < other.part and self._is_relative(aside.part)
+
+    def _is_relative(self, part: int) -> bool:
+        """Whether that part of the sentence begins with "which"."""
+        first = next((tag.text for tag in self._tags if tag.part == part), "")
+        return first in self._grammar.relative
 
     def _with_its_negation(self, item: Found) -> Found:
         """``not strongly``: the negation is of the adverb alone."""
@@ -193,3 +243,8 @@ class Modifiers:
 
     def _replace(self, old: Found, new: Found) -> None:
         self._claims[self._claims.index(old)] = new
+
+
+def _is_of_none(claim: Found) -> bool:
+    """Whether it says of Action Units that none is active."""
+    return claim.kind == "needs" and bool(claim.meaning.none) and not claim.negated

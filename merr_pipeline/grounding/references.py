@@ -13,6 +13,8 @@ from merr_pipeline.schema import Row
 
 _LOOSE = ("more than", "less than")  # may be about anything
 _NEAR = 4  # words behind them
+_RANKS = ("most", "second", "third", "least")  # among all
+_BARE = ("stronger", "weaker")  # without a "than"
 NOT_BESIDE = "it is not of what is named beside it"
 
 
@@ -82,16 +84,25 @@ class References:
     def _is_voice(self, ids: Sequence[str]) -> bool:
         return any(row["id"] in ids and row["modality"] == "voice" for row in self.view.rows)
 
-    def comparisons(self, clause: Clause, proven: Sequence[Proven]) -> Iterator[Claim]:
-        """That what stands before is stronger, or weaker, than what stands behind, or than all."""
+    def comparisons(
+        self, clause: Clause, proven: Sequence[Proven], signs_before: Sequence[Row]
+    ) -> Iterator[Claim]:
+        """That what stands before is stronger, or weaker, than what stands behind, or than all.
+
+        Where nothing stands behind, it is than all that was named before.
+        """
         for item in clause.of("comparison"):
             before = [self._strength(one) for one, _ in proven if one.anchor < item.start]
             near = item.end + (_NEAR if item.text in _LOOSE else len(clause.text))
             behind = [self._strength(one) for one, _ in proven if item.end <= one.start < near]
             left = [one for one in before if one is not None][-1:]
             right = [one for one in behind if one is not None][:1]
-            if item.meaning in ("most", "least"):
+            if item.meaning in _RANKS:
                 left, right = left or right, self._strengths()
+            if item.meaning in _BARE and not right:  # "beside the smile, the frown is stronger"
+                known = [one for one in before if one is not None][:-1]
+                right = known or [row["value"] for row in self._strong(signs_before)]
+                right = [value for value in right if value not in left]
             named = [one for one, _ in proven if item.end <= one.start < near]
             if item.text in _LOOSE and not any(one.kind in ("face", "thing") for one in named):
                 continue  # "more than a second", "less well than joy"
@@ -99,10 +110,12 @@ class References:
 
     def _strengths(self) -> list[float]:
         """The strongest first; none where there is no intensity."""
-        units = self.view.units.values()
-        return sorted(
-            (row["value"] for row in units if row["scale"] == "intensity_0_5"), reverse=True
-        )
+        units = self._strong(list(self.view.units.values()))
+        return sorted((row["value"] for row in units), reverse=True)
+
+    @staticmethod
+    def _strong(units: Sequence[Row]) -> list[Row]:
+        return [row for row in units if row["scale"] == "intensity_0_5"]
 
     def _strength(self, item: Found) -> float | None:
         """Only intensities can be compared."""
@@ -119,7 +132,11 @@ def _wrong_comparison(how: str, left: Sequence[float], right: Sequence[float]) -
     holds = {
         "more": left[0] > right[0],
         "less": left[0] < right[0],
+        "stronger": left[0] > max(right),
+        "weaker": left[0] < min(right),
         "most": left[0] >= right[0],
+        "second": left[0] in right[1:2],
+        "third": left[0] in right[2:3],
         "least": left[0] <= right[-1],
     }
     return "" if holds[how] else "it is not so"

@@ -21,9 +21,11 @@ _ANYTHING = ("unknown", "forbidden", "emotion", "content", "order", "number")
 _NUMBER = frozenset(("many", "number", "count"))  # words that ask how many
 
 
-def unknown_things(clause: Clause, prover: Prover, lexicon: Lexicon) -> list[Claim]:
-    """One claim: that all of this is unknown indeed."""
-    [saying, *_] = clause.of("ignorance")
+def unknown_things(
+    clause: Clause, prover: Prover, lexicon: Lexicon, saying: Found | None = None
+) -> list[Claim]:
+    """One claim: that all of this is unknown indeed; a question has its answer elsewhere."""
+    saying = saying or clause.of("ignorance")[0]
     words = set(words_of(clause.text))
     asks_strength = not words.isdisjoint(lexicon.strength_words)
     judged = [
