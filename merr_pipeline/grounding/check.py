@@ -335,7 +335,10 @@ class _Check:
         else:
             repeated = speech.repeats and any(count > 1 for count in counts)
             found = repeated or bool(re.search(speech.needs, f'"{view.said}"'))
-        wrong = "" if found else "nothing that was said is so"
+        if item.negated:
+            wrong = "this was said" if found else ""
+        else:
+            wrong = "" if found else "nothing that was said is so"
         return Claim(item.text, "words", (view.words["id"],), wrong)
 
     def _times_said(self, item: Found, clause: Clause, quotes: Sequence[str]) -> list[int]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from merr_pipeline.emotion.facs import Code
 
+ANY_WORDS = r"\w"  # what a transcript needs, where any words will do
 MOVED = "moved"  # the quality of a part of the face that does anything at all
 
 
@@ -186,19 +187,26 @@ class Statement(_Entry):
     signs: Literal["moved_by_speech", "measured"] | None = None
     strongest: DegreeRange | None = None
     reliability: Literal["low", "doubtful", "moderate"] | None = None
-    words: Literal["before_the_peak"] | None = None
+    words: Literal["before_the_peak", "untimed"] | None = None
 
 
 class Speech(_Entry):
     """What is said by somebody; ``needs`` must be found in what was said.
 
     ``repeats``: or what is quoted beside it was said more than once; ``times``: just so often.
+    ``deniable``: a "not" before it is the text's own; else it must be in what was said.
     """
 
     say: tuple[str, ...]
     needs: Expression | None = None
     repeats: bool = False
     times: int = 0
+    deniable: bool = True
+
+    @property
+    def can_be_denied(self) -> bool:
+        """Whether a "no" before it says that nothing was said so."""
+        return self.deniable and self.needs not in (None, ANY_WORDS)
 
 
 Holds = Literal[

@@ -188,7 +188,7 @@ class Modifiers:
         if item.text == "not" and len(following) == 3 and following[0].text == "to":
             stop = min(stop, following[2].start)  # "the request not to move"
         claims = sorted(self._claims, key=lambda claim: claim.anchor)
-        claims = [claim for claim in claims if claim.kind in DENIABLE]
+        claims = [claim for claim in claims if claim.kind in DENIABLE or _is_deniable(claim)]
         behind = [claim for claim in claims if item.end <= claim.anchor < stop]
         if behind and self._is_missing(item, behind[0]):
             return [claim for claim in behind if self._is_missing(item, claim)]
@@ -198,7 +198,8 @@ class Modifiers:
         if item.text in self._grammar.contrasting:
             return []
         before = [c for c in claims if c.anchor < item.start and c.part == item.part]
-        before = [c for c in before if c.kind not in ("emotion", "relation", "cautious")][-1:]
+        beyond = ("emotion", "relation", "cautious", "speech")
+        before = [c for c in before if c.kind not in beyond][-1:]
         if before and before[0].kind == "thing" and not self._is_missing(item, before[0]):
             return []
         return [] if before and before[0].definite and not self._perceives(item) else before
@@ -248,3 +249,8 @@ class Modifiers:
 def _is_of_none(claim: Found) -> bool:
     """Whether it says of Action Units that none is active."""
     return claim.kind == "needs" and bool(claim.meaning.none) and not claim.negated
+
+
+def _is_deniable(claim: Found) -> bool:
+    """``no request``: that something was said so; of "says" what it says is denied."""
+    return claim.kind == "speech" and bool(claim.meaning.can_be_denied)

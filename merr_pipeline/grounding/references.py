@@ -17,6 +17,9 @@ _RANKS = ("most", "second", "third", "least")  # among all
 _BARE = ("stronger", "weaker")  # without a "than"
 NOT_BESIDE = "it is not of what is named beside it"
 
+Named = list[tuple[Found, tuple[str, ...]]]
+"""What is named in a clause, each with the ids that it may be."""
+
 
 @dataclass(frozen=True)
 class References:
@@ -46,9 +49,10 @@ class References:
         nothing: list[tuple[Found, tuple[str, ...]]] = [(item, ()) for item in values[:1]]
         of_voice = [item for item in values if self._is_voice(item.meaning)]
         for item in of_voice:
-            near = _nearest(item, [*voiced, *self._parts_of_voice(clause)]) or of_ids
+            before, behind = _nearest(item, [*voiced, *self._parts_of_voice(clause)])
             is_told = " " in item.text  # its unit says of what it is: "6.3 syllables per second"
-            yield from _beside([item], near or ([] if is_told else nothing))
+            near = before or of_ids if is_told else before or behind or of_ids or nothing
+            yield from _beside([item], near)
         of_face = [item for item in values if item not in of_voice]
         yield from _beside(of_face, [*signs, *voiced] or of_ids or nothing)
 
@@ -153,13 +157,11 @@ def _beside(
         yield Claim(item.text, "reference", () if wrong else item.meaning, why)
 
 
-def _nearest(
-    item: Found, named: Sequence[tuple[Found, tuple[str, ...]]]
-) -> list[tuple[Found, tuple[str, ...]]]:
-    """What stands last before a value, else first behind it."""
+def _nearest(item: Found, named: Named) -> tuple[Named, Named]:
+    """What stands last before a value, and what stands first behind it."""
     in_order = sorted(named, key=lambda one: (one[0].end, one[0].start))
     before = [one for one in in_order if one[0].end <= item.start]
-    return before[-1:] or in_order[:1]
+    return before[-1:], [one for one in in_order if one not in before][:1]
 
 
 def _in_brackets(

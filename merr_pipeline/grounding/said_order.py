@@ -13,13 +13,13 @@ from functools import cache, cached_property
 from itertools import product
 
 from merr_pipeline.grounding.clause import Clause, Found
+from merr_pipeline.grounding.entries import ANY_WORDS
 from merr_pipeline.grounding.lexicon import Lexicon, Words
 from merr_pipeline.grounding.tagging import Tag, patterns_of, words_of
 from merr_pipeline.grounding.view import EvidenceView
 
 _SENTENCE = re.compile(r"[(\[][^)\]]*[)\]]|[^.!?…;。！？(\[]+[.!?…;。！？]*")
 _NOTE = re.compile(r"[(\[][^)\]]*[)\]]")
-_ANY = "\\w"  # in an expression that any words fit
 _ROW = 'transcript (): "'
 _SHORT = 2  # letters; shorter words stand anywhere
 _ANYWHERE = {"quotationmark", "word", "words", "sentence", "question", "speaker", "person", "line"}
@@ -75,6 +75,14 @@ class SaidOrder:
     def is_told(self, tag: Tag) -> bool:
         """Whether it is a word of its own that the transcript has, or another for it."""
         return self._is_content(tag) and bool(self._places_of(tag.text))
+
+    def is_in_sentence(self, quotation: str, *, first: bool) -> bool:
+        """Whether it is quoted from the first sentence, or the last."""
+        spoken = self.sentences[self._notes :]
+        if not spoken:
+            return False
+        sentence = " ".join(words_of(spoken[0 if first else -1]))
+        return " ".join(words_of(quotation)) in sentence
 
     def disagrees(self, item: Found, clause: Clause) -> bool:
         """Whether the transcript has in another order what stands around this word of order."""
@@ -171,7 +179,7 @@ class SaidOrder:
         """What must be in a sentence that is such a one: a question, a laugh."""
         if "speech" in tag:
             needs = tag.readings["speech"].needs
-            return None if needs == _ANY else needs
+            return None if needs == ANY_WORDS else needs
         wholes = (one.has.text for one in tag.readings.get("thing", ()) if one.has)
         return next((text for text in wholes if text and text.startswith("^transcript")), None)
 

@@ -47,6 +47,8 @@ class Statements:
             return self._wrong_reliability(statement.reliability, clause)
         if statement.words == "before_the_peak":
             return self._wrong_start_of_words()
+        if statement.words == "untimed":
+            return self._wrong_lack_of_time()
         return ""
 
     def _codes(self, clause: Clause) -> list[str]:
@@ -98,3 +100,9 @@ class Statements:
         words, peak = self.view.words, self.view.peak
         times = [row["time_s"] for row in (words, peak) if row and row["time_s"] is not None]
         return "" if len(times) == 2 and times[0] < times[1] else "no evidence says so"
+
+    def _wrong_lack_of_time(self) -> str:
+        words = self.view.words
+        if words is None:
+            return "no words are in the evidence"
+        return "" if words["time_s"] is None else "a time is given"

@@ -18,6 +18,7 @@ from merr_pipeline.grounding.tagging import Tag, words_of
 from merr_pipeline.grounding.view import EvidenceView
 
 NO_DURATION = "a duration that is in no evidence"
+_OF_SENTENCES = {"sentence", "statement", "question"}  # "in the last sentence"
 NOT_THEN = "this is the time of something else"
 NO_ORDER = "an order in time that is in no evidence"
 
@@ -183,6 +184,9 @@ class Times:
         places = [place for quote in quotes if (place := self.place_of(quote))]
         if not places:
             return bool(self.view.words)
+        if len(places) == 1 and _OF_SENTENCES & set(item.text.split()):
+            first = self._is_one_of(item.text, self.lexicon.start)
+            return self.spoken.is_in_sentence(quotes[0], first=first)
         if len(clause.of("order")) > 1 and len(places) == len(quotes) == 1:
             return self._is_not_beside(item, clause) or self._is_at(item, places[0])
         starts = [start for start, _ in places]
