@@ -61,7 +61,7 @@ class FineModelStage(CallStage):
         text = self._models["text"]
         return Identity(
             stage=self.name,
-            version=2,
+            version=3,
             tool="openai-compatible server",
             model=text.model or "",
             revision=text.revision,

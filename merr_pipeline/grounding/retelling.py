@@ -53,8 +53,9 @@ class Retelling:
 
     @cached_property
     def _seen(self) -> list[Sentence]:
-        row, thesaurus = self.view.scene, self.lexicon.thesaurus
-        return sentences_of(self.view.seen, row, thesaurus) if row else []
+        """Of the whole scene and of each of its parts; each proves its own sentences."""
+        thesaurus = self.lexicon.thesaurus
+        return [one for row, seen in self.view.scenes for one in sentences_of(seen, row, thesaurus)]
 
     def anything(self, clauses: Sequence[Clause]) -> list[Claim]:
         """What a sentence tells that has no word but such as claim nothing elsewhere."""

@@ -36,6 +36,11 @@ class Times:
         return f" {' '.join(words_of(self.view.said))} "
 
     @cached_property
+    def _seen(self) -> list[str]:
+        """The words of each description of the scene."""
+        return [f" {' '.join(words_of(seen))} " for _, seen in self.view.scenes]
+
+    @cached_property
     def _begin(self) -> int:
         """Where the words begin, behind a note such as "(laughs)"."""
         note = re.match(r"(?:\s*[(\[][^)\]]*[)\]])*", self.view.said)
@@ -113,9 +118,7 @@ class Times:
             return True
         if "face" in modalities:
             return False
-        if self.view.seen and self._is_seen(item.text):
-            return True
-        if self._is_retold(item.text):
+        if self._is_seen(item.text) or self._is_retold(item.text):
             return True
         return (
             clause.is_of_speech
@@ -125,15 +128,13 @@ class Times:
 
     def _is_retold(self, text: str) -> bool:
         """Another word for the order that a described scene has: "in the end" of its last part."""
-        seen = f" {' '.join(words_of(self.view.seen))} "
         return any(
-            self._is_one_of(text, sayings)
-            and any(f" {other} " in seen for other in ways_of(sayings))
+            self._is_one_of(text, sayings) and any(map(self._is_seen, ways_of(sayings)))
             for sayings in (self.lexicon.start, self.lexicon.finish)
         )
 
     def _is_seen(self, text: str) -> bool:
-        return f" {text} " in f" {' '.join(words_of(self.view.seen))} "
+        return any(f" {text} " in seen for seen in self._seen)
 
     def _moments(self, item: Found, clause: Clause) -> list[float]:
         """The times of what stands before and behind an order, as far as they are known."""

@@ -46,8 +46,7 @@ class EvidenceView:
     speaks: bool = False  # a voice or words are there, so mouth actions may be speech
     words: Row | None = None
     said: str = ""  # the transcript
-    scene: Row | None = None
-    seen: str = ""  # the scene as a model describes it
+    scenes: list[tuple[Row, str]] = field(default_factory=list)  # as a model sees them
     peak: Row | None = None
     patterns: list[Pattern] = field(default_factory=list)
 
@@ -223,8 +222,9 @@ def _read_scene(row: Row, view: EvidenceView) -> None:
     if named is None:
         return
     if named[1].startswith("scene"):
-        view.scene, view.seen = row, row["text"].partition(": ")[2]
-        view.patterns += _runs(words_of(view.seen), row)
+        seen = row["text"].partition(": ")[2]
+        view.scenes.append((row, seen))
+        view.patterns += _runs(words_of(seen), row)
         return
     feature, word = named[1].replace(" ", "_"), row["text"].partition(": ")[2]
     view.named[feature] = row, word
