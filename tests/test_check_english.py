@@ -201,6 +201,113 @@ def test_the_label_may_be_named_as_a_fact_and_no_other_emotion():
     assert check("The person is sad.", rows).ungrounded
 
 
+ANGRY = clip_rows(
+    {"AU04": 2.4, "AU07": 1.6},
+    tone=tone_row("high", {"tempo": ("fast", 6.3, "syll/s"), "pitch_level": ("high", 270.0, "Hz")}),
+    says="Leave me alone! Enough of it.",
+    label="angry",
+)
+COLD = clip_rows({}, tone=tone_row("low"), says="Leave me alone!", label="angry")
+PUZZLED = clip_rows({"AU12": 2.0}, tool="facemesh", scale="proxy_0_5", label="happy")
+WEEPING = SEEN | {
+    "scene": {
+        "status": "ok",
+        "scene": "A person kneels in a garden, and tears run down the face.",
+        "scene_source": "vision_model",
+        "scene_parts": None,
+        "scene_facts": None,
+    }
+}
+SAID_OF = [
+    "The face looks angry.",
+    "There is anger in the face.",
+    "The eyes are furious.",
+    "It is an angry expression.",
+    "The gaze seems angry.",
+    "The voice sounds angry.",
+    "The tone, which is hostile, is fast.",
+    "With an angry voice the person speaks.",
+    "In the voice, there is anger.",
+    "Anger is visible.",
+    "Anger can be heard.",
+    "The person is angry.",
+    "The emotion is anger.",
+    "Anger.",
+    "The tempo is fast, so the person is angry.",
+]
+
+
+@pytest.mark.parametrize("text", SAID_OF)
+def test_the_label_is_said_of_what_has_a_clue_for_it(text):
+    assert check(text, ANGRY).ungrounded == ()
+    assert any("angry" in claim.why for claim in check(text, COLD).ungrounded)
+
+
+def test_what_a_label_is_said_of_points_to_its_clues():
+    rows = check("The eyes are angry.", ANGRY).claims
+
+    assert [claim.evidence_ids for claim in rows] == [("E2",)]  # AU07, and not the brows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The posture is angry.",
+        "The angry scene is over.",
+        "The words are angry.",
+        "The brows are lowered and the reaction is angry.",
+    ],
+)
+def test_words_and_what_nobody_measures_are_no_clue_for_the_label(text):
+    assert any("bears on angry" in claim.why for claim in check(text, ANGRY).ungrounded)
+
+
+def test_a_doubt_may_go_beyond_the_rules_and_not_beyond_the_clues():
+    assert check("The person may be angry.", COLD).ungrounded == ()
+    assert check("The words may be angry.", COLD).ungrounded == ()
+    assert check("The eyes may be angry.", COLD).ungrounded
+    assert check("The face may be cheerful.", PUZZLED).ungrounded == ()
+    assert check("The face is cheerful.", PUZZLED).ungrounded
+
+
+@pytest.mark.parametrize(
+    ("true", "false"),
+    [
+        ("because the brows are lowered", "because somebody left them"),
+        ("since the tempo is fast", "since everybody is against them"),
+        ('because they say "Enough of it"', "because of the words"),
+        ("due to the narrowed eyes", "due to somebody"),
+        ("in face and voice", "with somebody"),
+        ("by the lowered brows", "about the situation"),
+    ],
+)
+def test_a_reason_for_an_emotion_is_a_clue_or_is_made_up(true, false):
+    assert check(f"The person may be angry {true}.", ANGRY).ungrounded == ()
+    assert check(f"The person may be angry {false}.", ANGRY).ungrounded
+    assert check(f"The person may be angry, {false}.", ANGRY).ungrounded
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The anger is caused by the words.",
+        "The anger may come from fear.",
+        "The anger is a reaction to the question.",
+        "Somebody has betrayed the person.",
+    ],
+)
+def test_what_brings_an_emotion_about_is_in_no_evidence(text):
+    assert check(text, ANGRY).ungrounded
+
+
+def test_tears_are_seen_or_heard_and_never_supposed():
+    assert faults("The person is in tears.", WEEPING) == []
+    assert faults("The person sobs.", clip_rows(says="[sobbing] I kept it.")) == []
+    for rows in (SEEN, GLAD, ANGRY):
+        for text in ("The person may be in tears.", "The person weeps.", "They could be crying."):
+            assert faults(text, rows), text
+
+
 def test_a_doubt_said_in_the_same_sentence_is_heard():
     assert faults("The lip corners are up, though this measure is uncertain.", PROXY) == []
     assert faults("The lip corners are up.", PROXY)

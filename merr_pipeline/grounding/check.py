@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from merr_pipeline.emotion.rules import Rules
+from merr_pipeline.grounding.attribution import Attribution
 from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings
 from merr_pipeline.grounding.carrying import carried, denied, is_denial, without_carried
 from merr_pipeline.grounding.claims import Claim, Grounding
@@ -33,6 +34,7 @@ from merr_pipeline.grounding.quotations import (
     sentences_of,
     spelt_out,
 )
+from merr_pipeline.grounding.reasons import Reasons
 from merr_pipeline.grounding.references import References
 from merr_pipeline.grounding.relations import Relations, emotions_meant, thought_of
 from merr_pipeline.grounding.retelling import Proven, Retelling
@@ -89,6 +91,8 @@ class _Check:
         self._statements = Statements(view, rules, label)
         self._relations = Relations(view, self._bearings, lexicon, label)
         self._references = References(view)
+        self._attribution = Attribution(view, self._bearings, lexicon.grammar, label or "")
+        self._reasons = Reasons(view, lexicon)
         self._retelling = Retelling(view, lexicon)
         self._quantities = Quantities(view)
         self._spoken = SaidOrder(view, lexicon)
@@ -192,6 +196,9 @@ class _Check:
             self._proven_before += proven
         for clause, proven in related:
             claims += self._relations.relation(clause, proven, self._proven_before, hedged=hedged)
+        of_emotion = any(clause.has("emotion") for clause in clauses)
+        for clause, proven in related:
+            claims += self._reasons.wrong(clause, proven, of_emotion=of_emotion)
         if not claims:
             claims = self._retelling.anything(clauses)
         if not claims and "quotationmark" not in sentence:
@@ -301,9 +308,10 @@ class _Check:
         return None  # relations, order, certainty and references are judged with their clause
 
     def _emotion(self, item: Found, clause: Clause, *, hedged: bool) -> Claim | None:
-        """The label may be named; another emotion only as what a clue may bear on."""
+        """The label may be named where clues bear it out; another only as what one may bear on."""
         if item.meaning == self._label and not item.negated:
-            return Claim(item.text, "emotion")
+            doubted = self._is_hedged(clause) or item.start in thought_of(clause)
+            return self._attribution.claim(item, clause, hedged=doubted)
         if item.start in thought_of(clause):
             return Claim(item.text, "emotion")
         if item.negated and clause.has_relation:

@@ -22,7 +22,8 @@ BEFORE_LINKS = (
 )  # fmt: skip
 AFTER_LINKS = (
     "not", "knowable", "decisive", "forbidden", "emotion", "relation", "cautious", "certain",
-    "number", "hypothetical", "order", "speech", "comparison", "contrast", "glue", "content",
+    "number", "hypothetical", "cause", "order", "speech", "comparison", "contrast", "reason",
+    "glue", "content",
 )  # fmt: skip
 
 

@@ -115,6 +115,9 @@ class Grammar(_Entry):
     alike: frozenset[str]
     relative: frozenset[str]
     copulas: frozenset[str]
+    people: frozenset[str]
+    others: frozenset[str]
+    about: frozenset[str]
     glue: frozenset[str] = frozenset()  # single words, in all their forms
 
 

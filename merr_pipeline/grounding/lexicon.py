@@ -86,6 +86,9 @@ class Lexicon(BaseModel):
     statements: tuple[Statement, ...]
     conclusions: tuple[ConclusionSaying, ...]
     emotions: dict[str, Words]
+    bearers: dict[Literal["face", "voice", "words", "nothing"], Words]
+    causes: Words
+    reasons: Words
     forbidden: dict[str, Words]
     synonyms: tuple[Words, ...]
     irregular: dict[str, Words]
@@ -110,6 +113,7 @@ class Lexicon(BaseModel):
             ("cautious", self.cautious),
             ("comparison", self.comparisons),
             ("emotion", self.emotions),
+            ("bearer", self.bearers),
             ("forbidden", self.forbidden),
         ):
             for name, texts in by_name.items():
@@ -125,6 +129,8 @@ class Lexicon(BaseModel):
             ("order", self.order),
             ("hypothetical", self.hypothetical),
             ("contrast", self.contrasts),
+            ("cause", self.causes),
+            ("reason", self.reasons),
             ("glue", tuple(sorted(self.glue))),
         ):
             yield from _patterns(texts, kind, None)

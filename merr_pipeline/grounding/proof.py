@@ -113,7 +113,7 @@ class Prover:
     def _text(self, item: Found, wanted: str) -> Claim:
         row = self.view.find(wanted)
         if item.negated:
-            known = self.view.words if wanted.startswith("^transcript") else self.view.units
+            known = self.view.units if wanted.startswith("^none of") else self.view.words
             wrong = "the evidence says so" if row else "" if known else NOWHERE
             return Claim(item.text, "fact", why=wrong)
         return Claim(item.text, "fact", (row["id"],) if row else (), "" if row else NOWHERE)
