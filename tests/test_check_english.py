@@ -189,6 +189,82 @@ def test_a_false_paraphrase_is_caught_with_its_reason(rows, text, why):
     assert why in told
 
 
+# Each true wording with a false neighbour: of what decides nothing, of what is not known, and of
+# states that are no labels.
+NEIGHBOURS = [
+    (GLAD, "The smile would fit joy without proving it.", "The smile proves joy."),
+    (
+        GLAD,
+        "The high pitch cannot by itself tell joy from anger.",
+        "The high pitch tells joy from anger.",
+    ),
+    (
+        GLAD,
+        "Raised cheeks are traditionally linked to amusement.",
+        "Raised cheeks are traditionally linked to grief.",
+    ),
+    (
+        GLAD,
+        "There is little sign of sadness in the face.",
+        "There is little sign of joy in the face.",
+    ),
+    (
+        GLAD,
+        "No frown, which might have hinted at anger, is seen.",
+        "No frown, which might have hinted at joy, is seen.",
+    ),
+    (
+        GLAD,
+        "Neither a frown nor a pout accompanies the smile.",
+        "No smile accompanies the chuckle.",
+    ),
+    (
+        GLAD,
+        "Besides the smile, the lively voice may hint at joy.",
+        "Besides the frown, it may be joy.",
+    ),
+    (
+        GLAD,
+        "The forceful voice might point to tension.",
+        "The gentle voice might point to tension.",
+    ),
+    (GLAD, "Why the person smiles is not revealed.", "Whether the person smiles is not revealed."),
+    (GLAD, "The list is silent on who baked it.", "The list is silent on the pitch."),
+    (GLAD, "The evidence as a whole suggests joy.", "The evidence as a whole suggests grief."),
+    (PROXY, "The outer brows were not assessed.", "The lip corners were not assessed."),
+    (
+        PROXY,
+        "No conclusion about the chin can be drawn.",
+        "No conclusion about the smile can be drawn.",
+    ),
+    (
+        PROXY,
+        "How strong the smile is cannot be stated.",
+        "Whether there is a smile cannot be stated.",
+    ),
+    (
+        UNSEEN,
+        "Statements about the brows are impossible.",
+        "Statements about the voice are impossible.",
+    ),
+    (
+        UNSEEN,
+        "The low arousal may fit calm, which the missing face can neither prove nor refute.",
+        "The low arousal may fit fury, which the missing face can neither prove nor refute.",
+    ),
+    (STILL, "The face lends no support to any emotion.", "The face lends support to an emotion."),
+    (STILL, "None of the measured actions is active.", "One of the measured actions is active."),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "true", "false"), NEIGHBOURS, ids=[one for _, one, _ in NEIGHBOURS]
+)
+def test_a_true_wording_passes_and_its_neighbour_does_not(rows, true, false):
+    assert faults(true, rows) == []
+    assert faults(false, rows)
+
+
 def test_a_plain_bearing_needs_the_rules_and_a_cautious_one_the_literature():
     assert faults("The fast tempo points to joy.", GLAD)
     assert faults("The fast tempo and the smile would go well with joy.", GLAD) == []

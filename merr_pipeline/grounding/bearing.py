@@ -62,6 +62,8 @@ class Bearings:
             return self._unit_goes_with(row, emotion)
         if row["modality"] == "voice":
             return self._feature_goes_with(row, emotion)
+        if row["modality"] == "scene" and emotion in self.voice.said_with:  # tears that are seen
+            return bool(re.search(self.voice.said_with[emotion], self.view.seen)) or None
         if row["modality"] == "words" and emotion in self.voice.said_with:
             return bool(re.search(self.voice.said_with[emotion], self.view.said)) or None
         return None

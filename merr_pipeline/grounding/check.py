@@ -13,7 +13,7 @@ So it errs on the strict side: a true sentence in other words may fail, a false 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from merr_pipeline.emotion.rules import Rules
@@ -208,6 +208,12 @@ class _Check:
     def _unknown(self, clause: Clause, *, hedged: bool) -> list[Claim]:
         """What the clause says not to be known; a fixed saying in it must hold all the same."""
         claims = unknown_things(clause, self._prover, self._lexicon)
+        open_ones = clause.of("unknown", "content")
+        asking = self._lexicon.question_words | self._lexicon.open_questions
+        if asking.isdisjoint(words_of(clause.text)) and open_ones:
+            told = [self._retelling.is_told(item, clause) for item in open_ones]
+            if all(told):
+                claims.append(Claim(clause.text, "missing", why="the evidence tells of it"))
         sayings = clause.of("statement")
         return claims + [self._statements.claim(one, clause, hedged=hedged) for one in sayings]
 
@@ -219,12 +225,26 @@ class _Check:
     def _pieces(self, sentence: str) -> list[str]:
         """The clauses; one of adverbs alone belongs to the one before: ", but only weakly"."""
         pieces: list[str] = []
-        for text in clauses_of(sentence):
+        for text in self._parted(clauses_of(sentence)):
             if pieces and self._adds_nothing(text):
                 pieces[-1] = f"{pieces[-1]}, {text}"
             else:
                 pieces.append(text)
         return pieces
+
+    def _parted(self, texts: Iterable[str]) -> Iterator[str]:
+        """``it suggests grief, and why is not known``: a bearing is judged apart from ignorance."""
+        for text in texts:
+            left, joined, right = text.rpartition(", and ")
+            if joined and self._is_bearing_beside_ignorance(left, right):
+                yield from (left, right)
+            else:
+                yield text
+
+    def _is_bearing_beside_ignorance(self, left: str, right: str) -> bool:
+        bearing, ignorance = (self._lexicon.read(text, self._patterns) for text in (left, right))
+        is_bearing = bearing.has("emotion") and bearing.has_relation
+        return is_bearing and not bearing.has("ignorance") and ignorance.has("ignorance")
 
     def _adds_nothing(self, text: str) -> bool:
         """Adverbs and glue; but "it is not revealed" says that something is not known."""
@@ -252,7 +272,8 @@ class _Check:
 
     def _is_hedged(self, clause: Clause) -> bool:
         """Whether it is said with caution; a relation between clues and an emotion may be so."""
-        return self._has_hedge(clause) or clause.has("cautious")
+        is_bearing = clause.has("cautious") and clause.has("emotion")
+        return self._has_hedge(clause) or is_bearing
 
     def _has_hedge(self, clause: Clause) -> bool:
         words = f" {' '.join(words_of(clause.text))} "

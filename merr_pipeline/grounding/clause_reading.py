@@ -134,7 +134,8 @@ class _Reading:
             return "unknown", self._tags[wrong].text  # "a fast pitch"
         if "alone" in tag and self._linker.is_said_of_another(place):
             return "unknown", None  # "the eyes are blue"
-        if alone := tag.readings.get("alone"):
+        alone = tag.readings.get("alone")
+        if alone and not self._linker.is_feeling(place):
             return "needs", alone
         if "thing" in tag:
             thing = tag.readings["thing"][0]

@@ -104,6 +104,8 @@ class Grammar(_Entry):
     stops: frozenset[str]
     relative: frozenset[str]
     contrasting: frozenset[str]
+    hardly: frozenset[str]
+    subordinating: frozenset[str]
     impossible: frozenset[str]
     existential: frozenset[str]
     existence: frozenset[str]

@@ -63,6 +63,8 @@ class Lexicon(BaseModel):
     set_aside: frozenset[str]
     strength_words: frozenset[str]
     open_questions: frozenset[str]
+    question_words: frozenset[str]
+    counterfactual: frozenset[str]
     everything: frozenset[str]
     relations: dict[Way, Words]
     cautious: dict[Way, Words]

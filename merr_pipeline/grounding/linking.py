@@ -13,11 +13,18 @@ from merr_pipeline.grounding.tagging import Tag
 FARTHEST = 5  # telling tags between a quality and its thing
 NEAR = 1  # the same, for a quality that may as well be glue: "together"
 
+_ARTICLES = ("a", "an", "the", "some", "any")
+
 
 def tells(tag: Tag) -> bool:
     """Whether it is more than glue, an adverb or a quality."""
     is_thing = any(thing.does for thing in tag.readings.get("thing", ()))
     return is_thing or not ({"glue", "quality", "degree", "not"} & set(tag.readings))
+
+
+def is_small(tag: Tag) -> bool:
+    """An article, an adverb, a "not"."""
+    return bool({"degree", "not"} & set(tag.readings)) or tag.text in _ARTICLES
 
 
 def is_act(tag: Tag) -> bool:
@@ -36,7 +43,7 @@ class Linker:
         """For each quality, by its place: the places of its things, and what must be there."""
         links: dict[int, list[tuple[int, Needs]]] = {}
         for place, tag in enumerate(self._tags):
-            if "quality" not in tag or _is_already_something(tag):
+            if "quality" not in tag or _is_already_something(tag) or self.is_feeling(place):
                 continue
             best = self._nearest_thing(place)
             if best is not None and not self._is_rather_a_degree(place, best[0]):
@@ -44,6 +51,13 @@ class Linker:
         self._add_coordinated(links)
         self._add_likened(links)
         return links
+
+    def is_feeling(self, place: int) -> bool:
+        """``may point to calm``: an emotion that is borne on, not how something is."""
+        if "emotion" not in self._tags[place]:
+            return False
+        before = [tag for tag in self._tags[:place] if not is_small(tag)][-1:]
+        return bool(before) and ("relation" in before[0] or "cautious" in before[0])
 
     def _nearest_thing(self, place: int) -> tuple[int, Needs] | None:
         """The thing that can be so; one that stands right behind the quality must be it."""

@@ -40,7 +40,7 @@ class Modifiers:
         claims = sorted(self._claims, key=lambda claim: claim.start)
         for item, behind in pairwise(claims):
             if (
-                item.kind in ("not", "knowable")
+                item.kind in ("not", "knowable", "ignorance")
                 and item.start in bearing
                 and behind.kind == "emotion"
                 and behind.part == item.part
@@ -93,8 +93,12 @@ class Modifiers:
     def _degrees(self) -> None:
         """Each adverb goes to the nearest facial action or word of a voice that has none."""
         for item in [claim for claim in self._claims if claim.kind == "degree"]:
+            behind = [tag for tag in self._tags if tag.start == item.end]
             if self._is_of_feeling(item):
                 self._claims.remove(item)
+                continue
+            if item.text in self._grammar.hardly and behind and _bears(behind[0]):
+                self._replace(item, replace(item, kind="not"))
                 continue
             item = self._with_its_negation(item)
             free = [c for c in self._claims if c.kind in _SHOWN and c.degree is None]
@@ -152,15 +156,26 @@ class Modifiers:
                 kind = DENIED_AS[item.kind]
                 self._replace(item, replace(item, kind=kind, text=f"no {item.text}"))
             elif item.kind != "certain":
-                self._claims.remove(item)
+                self._undenied(item)
+
+    def _undenied(self, item: Found) -> None:
+        """``noted`` is then what is said, or says nothing; or it cannot be read."""
+        tag = next(tag for tag in self._tags if tag.start == item.start)
+        if "speech" in tag:
+            self._replace(item, replace(item, kind="speech", meaning=tag.readings["speech"]))
+        elif all(word in self._grammar.glue | self._grammar.joining for word in item.text.split()):
+            self._claims.remove(item)
+        else:
+            self._replace(item, replace(item, kind="unknown"))
 
     def _denies(self, negation: Found, item: Found) -> bool:
         """Whether it is about what can be known or decided, not about a thing named between."""
         if negation.start >= item.start:
             return item.kind == "knowable" and negation.text in self._grammar.impossible
-        if item.kind == "knowable":
-            return True
         between = [t for t in self._tags if negation.end <= t.start < item.start]
+        if item.kind == "knowable":
+            begins = [tag for last, tag in pairwise(between) if last.part != tag.part]
+            return not any(tag.text in self._grammar.subordinating for tag in begins)
         if negation.part != item.part or any(tag.text in self._grammar.stops for tag in between):
             return negation.text in self._grammar.neither and negation.part == item.part
         told = [c for c in self._claims if negation.end <= c.start < item.start]
@@ -197,12 +212,21 @@ class Modifiers:
             return [claim for claim in telling if not claim.definite] or telling
         if item.text in self._grammar.contrasting:
             return []
-        before = [c for c in claims if c.anchor < item.start and c.part == item.part]
+        parts = {item.part, self._part_around(item)}
+        before = [c for c in claims if c.anchor < item.start and c.part in parts]
+        if any(c.part == item.part for c in before):
+            before = [c for c in before if c.part == item.part]
         beyond = ("emotion", "relation", "cautious", "speech")
         before = [c for c in before if c.kind not in beyond][-1:]
         if before and before[0].kind == "thing" and not self._is_missing(item, before[0]):
             return []
         return [] if before and before[0].definite and not self._perceives(item) else before
+
+    def _part_around(self, item: Found) -> int:
+        """``a frown, which would fit it, is not seen``: what stands around a relative clause."""
+        before = [tag for tag in self._tags if tag.part == item.part - 1][:1]
+        is_relative = bool(before) and before[0].text in self._grammar.relative
+        return item.part - 2 if is_relative else item.part
 
     def _is_missing(self, item: Found, claim: Found) -> bool:
         """``no voice``, ``the transcript is missing``: a thing that is not there at all."""
@@ -225,7 +249,7 @@ class Modifiers:
     @property
     def _relates(self) -> bool:
         """``neither face nor voice contradicts it``: both are there."""
-        return any("relation" in tag or "cautious" in tag for tag in self._tags)
+        return any(map(_bears, self._tags))
 
     def _is_of_something_spoken_of(self, item: Found) -> bool:
         """``the smile does not fade``: no more is claimed than that it is there."""
@@ -254,3 +278,7 @@ def _is_of_none(claim: Found) -> bool:
 def _is_deniable(claim: Found) -> bool:
     """``no request``: that something was said so; of "says" what it says is denied."""
     return claim.kind == "speech" and bool(claim.meaning.can_be_denied)
+
+
+def _bears(tag: Tag) -> bool:
+    return "relation" in tag or "cautious" in tag

@@ -10,7 +10,8 @@ QUOTATION = re.compile(r'"([^"]*)"')
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE_END = re.compile(
     r"(?<=[.!?;])\s+"
-    r"|,\s+(?:while|but|although|though(?! only)|whereas|only that)\s+"
+    r"|,\s+(?:while|although|though(?! only)|whereas|only that)\s+"
+    r"|,\s+but(?! (?:by no means|not|hardly|never|far from) \w+(?:ed|en|ive),)\s+"
     r"|,\s+(?=(?:because|since)\b)"
     r"|,\s+(?:yet|even though|even if|albeit(?! only))\s+"
     r"|,\s+which\s+(?=(?:the |a )?(?:\w+ ){0,2}(?:cannot|can neither|could not|can not|neither)\b)"

@@ -39,6 +39,10 @@ def thought_of(clause: Clause) -> set[int]:
     return {one.start for one in clause.of("emotion") if sayings and _is_thought_of(one, clause)}
 
 
+def _codes(faces: Sequence[Found]) -> list[str]:
+    return [code for item in faces for code in item.meaning]
+
+
 def _is_thought_of(emotion: Found, clause: Clause) -> bool:
     ends = [one.end for one in clause.of("hypothetical") if one.start < emotion.start]
     since = ends[-1] if ends else 0
@@ -85,7 +89,9 @@ class Relations:
         ways: set[Way] = {item.meaning for item in related if not item.negated}
         named = {item.meaning for item in clause.of("emotion") if item.negated}
         if clause.has_relation and named >= emotions and not self._clues(proven)[0]:
-            yield Claim(clause.text, "relation", why=self._fault_of_denial(emotions))
+            is_against = bool(denied) and all(item.meaning == "against" for item in denied)
+            fault = self._fault_of_denial(emotions, "against" if is_against else "for")
+            yield Claim(clause.text, "relation", why=fault)
             return
         if not ways and not hedged and not denied:
             return
@@ -105,6 +111,9 @@ class Relations:
             yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
             return
         [way], [emotion] = ways, emotions
+        if missing := self._missing_clues(clause, proven):
+            yield Claim(clause.text, "relation", why=self._fault_of_absence(missing, emotion, way))
+            return
         faults = list(self._plain_faults(clause, proven, emotion, way, hedged=hedged or cautious))
         if faults and cautious:
             words = frozenset(words_of(clause.text))
@@ -120,6 +129,20 @@ class Relations:
             for item, claim in proven
             if not any(tag.part == item.part and tag.start <= item.start for tag in aside)
         ]
+
+    def _missing_clues(self, clause: Clause, proven: Sequence[Proven]) -> list[str]:
+        """Facial actions that would tell and are not there; none where another clue is."""
+        faces = clause.of("face")
+        if self.lexicon.counterfactual.isdisjoint(words_of(clause.text)) or not faces:
+            return []
+        heard = any(item.kind in ("fact", "needs", "arousal") for item, _ in proven)
+        return [] if heard or not all(item.negated for item in faces) else _codes(faces)
+
+    def _fault_of_absence(self, codes: Sequence[str], emotion: str, way: Way) -> str:
+        rules = self.bearings.rules
+        telling = rules.support(emotion) if way == "for" else rules.against(emotion)
+        fitting = rules.knows(emotion) and any(code in telling for code in codes)
+        return "" if fitting else f"{' or '.join(codes)} would not speak {way} {emotion}"
 
     def _plain_faults(
         self, clause: Clause, proven: Sequence[Proven], emotion: str, way: Way, *, hedged: bool
@@ -229,12 +252,14 @@ class Relations:
             return ""
         return f"the evidence as a whole does not speak {way} {emotion}"
 
-    def _fault_of_denial(self, emotions: set[str]) -> str:
-        """``nothing speaks for anger``: no facial action does."""
+    def _fault_of_denial(self, emotions: set[str], way: Way = "for") -> str:
+        """``nothing speaks for anger``, or against it: no facial action does."""
         for emotion in sorted(emotions):
-            for row in self.view.units.values():
-                if self.bearings.goes_with(row, emotion):
-                    return f"{row['text']} goes with {emotion}"
+            for code, row in self.view.units.items():
+                goes = self.bearings.goes_with(row, emotion)
+                if goes if way == "for" else self.bearings.of_unit(code, emotion, way):
+                    does = "goes with" if way == "for" else "speaks against"
+                    return f"{row['text']} {does} {emotion}"
         return "" if self.view.measures_faces else "no face was measured"
 
     def _fault_of_several(self, rows: Sequence[Row], emotions: set[str]) -> str:
@@ -255,6 +280,7 @@ class Relations:
         }
         ids |= {one for item, _ in proven if item.kind == "id" for one in item.meaning}
         telling = [row for row in self.view.rows if row["modality"] in ("face", "voice", "words")]
+        telling += [self.view.scene] if self.view.scene else []
         for item, _ in proven:
             if item.kind == "thing":  # "brows and eyes": what they show
                 ids |= {row["id"] for row in self._units(item.meaning.units)}

@@ -66,6 +66,10 @@ class Retelling:
                     return [Claim(told[0], "told", (sentence.row["id"],))]
         return []
 
+    def is_told(self, item: Found, clause: Clause) -> bool:
+        """Whether it is of what was said or seen."""
+        return self._sentence_for(item, clause) is not None
+
     def mended(self, clause: Clause, proven: Sequence[Proven]) -> list[Proven]:
         """Claims that nothing measured proves, but what was said, or a scene as it was seen."""
         open_ones = [

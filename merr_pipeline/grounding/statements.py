@@ -83,14 +83,19 @@ class Statements:
 
         That nothing named is certain is a caution, and claims nothing.
         """
-        rows = [self.view.units[code] for code in self._codes(clause) if code in self.view.units]
+        codes = self._codes(clause) or [
+            code for item in clause.of("thing") for code in item.meaning.units
+        ]
+        rows = [self.view.units[code] for code in codes if code in self.view.units]
         if wanted == "doubtful" and (not rows or clause.has("emotion")):
             return ""
         spoken_of = {item.meaning.modality for item in clause.of("thing")} & {"voice"}
         rows = rows or [
             row for row in self.view.rows if row["modality"] in spoken_of or not spoken_of
         ]
-        right = any(
+        whole = clause.has("actions")
+        rows = list(self.view.units.values()) if whole and not codes else rows
+        right = bool(rows) and (all if whole else any)(
             row["reliability"] == wanted or (wanted != "moderate" and is_unsure(row))
             for row in rows
         )

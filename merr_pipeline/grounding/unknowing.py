@@ -18,6 +18,8 @@ from merr_pipeline.grounding.tagging import words_of
 _ANYTHING = ("unknown", "forbidden", "emotion", "content", "order", "number")
 
 
+_LISTED = frozenset(("listed", "reported", "recorded", "mentioned", "noted", "registered", "named"))
+_FEW = 2  # features; of more, as a picture has, some may be unknown
 _NUMBER = frozenset(("many", "number", "count"))  # words that ask how many
 
 
@@ -28,6 +30,7 @@ def unknown_things(
     saying = saying or clause.of("ignorance")[0]
     words = set(words_of(clause.text))
     asks_strength = not words.isdisjoint(lexicon.strength_words)
+    lists = not _LISTED.isdisjoint(saying.text.split())
     judged = [
         (
             item,
@@ -36,7 +39,16 @@ def unknown_things(
         for item in clause.found
     ]
     known = [item for item, unknown in judged if unknown is False]
-    wrong = [item for item in known if _is_code(item) or not _is_true(item, prover)]
+    if lists:  # "a frown is not listed": where it is absent, that is so
+        known = [item for item in known if item.kind != "face" or _is_true(item, prover)]
+    unknown = [item for item, is_unknown in judged if is_unknown and item.kind == "face"]
+    wrong = [
+        item
+        for item in known
+        if _is_code(item)
+        or not _is_true(item, prover)
+        or any(_are_in_a_row(item, other, clause, lexicon) for other in unknown)
+    ]
     if wrong:
         return [_claim(saying, f"{wrong[0].text}: it was measured")]
     is_open = (
@@ -54,6 +66,15 @@ def _may_be_unknown(item: Found) -> bool:
     if item.text == "open":
         return False  # "which leaves it open"
     return item.kind in _ANYTHING or (item.kind == "speech" and item.meaning.needs is not None)
+
+
+def _are_in_a_row(item: Found, other: Found, clause: Clause, lexicon: Lexicon) -> bool:
+    """``cheeks and chin were not measured`` is said of each."""
+    low, high = sorted((item, other), key=lambda one: one.start)
+    between = [tag for tag in clause.tags if low.end <= tag.start < high.start]
+    return item.kind == "face" and all(
+        tag.text in lexicon.grammar.joining or "degree" in tag for tag in between
+    )
 
 
 def _is_code(item: Found) -> bool:
@@ -85,6 +106,8 @@ def _is_unknown(item: Found, prover: Prover, words: Collection[str]) -> bool | N
         needs: Needs = item.meaning
         if needs.codes:
             return not any(view.is_measured(code, prover.table) for code in needs.codes)
+        if needs.text and view.find(needs.text):
+            return False
         return not view.reads(needs) if needs.words else None
     if item.kind in ("fact", "arousal", "time"):
         return False
@@ -102,7 +125,7 @@ def _is_unknown_thing(thing: Thing, prover: Prover, words: Collection[str]) -> b
     if thing.missing:
         return bool(prover.view.find(thing.missing))
     features = {feature for needs in thing.does.values() for feature in needs.words}
-    if thing.modality == "voice" and features:
+    if features and (thing.modality == "voice" or len(features) <= _FEW):
         return not features & set(prover.view.named)
     if thing.count in prover.view.named and not _NUMBER.isdisjoint(words):
         return False
