@@ -63,7 +63,7 @@ class Bearings:
         if row["modality"] == "voice":
             return self._feature_goes_with(row, emotion)
         if row["modality"] == "scene" and emotion in self.voice.said_with:  # tears that are seen
-            return bool(re.search(self.voice.said_with[emotion], self.view.seen)) or None
+            return bool(re.search(self.voice.said_with[emotion], row["text"])) or None
         if row["modality"] == "words" and emotion in self.voice.said_with:
             return bool(re.search(self.voice.said_with[emotion], self.view.said)) or None
         return None

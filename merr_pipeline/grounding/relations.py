@@ -280,7 +280,7 @@ class Relations:
         }
         ids |= {one for item, _ in proven if item.kind == "id" for one in item.meaning}
         telling = [row for row in self.view.rows if row["modality"] in ("face", "voice", "words")]
-        telling += [self.view.scene] if self.view.scene else []
+        telling += [row for row, _ in self.view.scenes]
         for item, _ in proven:
             if item.kind == "thing":  # "brows and eyes": what they show
                 ids |= {row["id"] for row in self._units(item.meaning.units)}
