@@ -101,6 +101,25 @@ TRUE = [
     (GLAD, "Taken as a whole, face and voice would fit happiness better than grief."),
     (GLAD, "Sadness is unlikely, as the lip corners are not pulled down."),
     (GLAD, "Anger cannot be ruled out by the voice alone."),
+    # rates and numbers written out
+    (GLAD, "Just over six syllables a second are spoken, which is fast."),
+    (GLAD, "The pitch lies high, at about two hundred and sixty hertz."),
+    (GLAD, "At 260 Hz the pitch is high, and the tempo of 6.1 syllables per second is fast."),
+    (GLAD, "Three times over, the voice breaks off."),
+    # the order of what was said, without quotations
+    (GLAD, "First it is asked whether the cake was brought, then the table is mentioned."),
+    (GLAD, "Before any word, a chuckle is noted."),
+    (GLAD, "The question about the cake comes before the request to put it on the table."),
+    # questions of a kind, requests, repetitions
+    (GLAD, "The speaker asks whether the cake was brought."),
+    (GLAD, 'The phrase "on the table" turns up twice.'),
+    (GLAD, "The request to put it on the table is made two times."),
+    (GLAD, "The transcript consists of three short sentences."),
+    (GLAD, "Nobody asks for help."),
+    # voices
+    (GLAD, "The springy melody heads uphill at the close."),
+    (GLAD, "It is a raspy tone with plenty of punch."),
+    (GLAD, "There are noticeable pauses."),
 ]
 
 
@@ -110,6 +129,26 @@ def test_a_true_paraphrase_passes(rows, text):
 
 
 FALSE = [
+    # rates and numbers written out
+    (GLAD, "Just over seven syllables a second are spoken.", "syllables"),
+    (GLAD, "The pitch lies high, at about three hundred hertz.", "hertz"),
+    (GLAD, "The pitch of 6.1 syllables per second is high.", "not of what is named"),
+    (GLAD, "A pause of more than a second is heard.", "more_than_a_second"),
+    (GLAD, "Four times over, the voice breaks off.", "nothing that was said"),
+    # the order of what was said
+    (GLAD, "First the table is mentioned, then it is asked whether the cake was brought.", "order"),
+    (GLAD, "After the words, a chuckle is noted.", "order"),
+    (GLAD, "The request to put it on the table comes before the question about the cake.", "order"),
+    # questions of a kind, requests, repetitions
+    (GLAD, "The speaker asks who brought the cake.", "nothing that was said"),
+    (GLAD, 'The phrase "on the table" turns up three times.', "nothing that was said"),
+    (GLAD, "The question about the cake is asked two times.", "nothing that was said"),
+    (GLAD, "The transcript consists of four short sentences.", "not so many"),
+    (GLAD, "No request is made.", "this was said"),
+    # voices
+    (GLAD, "The droning melody heads downhill at the close.", "ending: rising"),
+    (GLAD, "It is a clean tone with little punch.", "quality: rough"),
+    (GLAD, "There are no noticeable pauses.", "pauses"),
     (GLAD, "The person gives a feeble grin.", "'feeble'"),
     (GLAD, "The person scowls.", "AU04"),
     (GLAD, "The cheeks do not rise.", "there, not absent"),

@@ -26,6 +26,7 @@ _PARTS = {
     "half": 0.5, "quarter": 0.25, "third": 1 / 3, "tenth": 0.1, "fifth": 0.2, "fraction": 0.3,
     "three quarters": 0.75, "three-quarters": 0.75, "two thirds": 2 / 3, "two-thirds": 2 / 3,
 }  # fmt: skip
+_BIT = 0.25  # "six and a bit"
 _EVEN = 0.5  # of the last digit: how far a rounded number may be off
 _ROUGH = 0.1  # of a number that is called rough
 _LITTLE = 0.2  # of a number: "just over"
@@ -63,7 +64,7 @@ _SPELT = (
 )
 _PART = "|".join(sorted(_PARTS, key=len, reverse=True))
 _NUMBER = (
-    rf"(?P<number>\d+(?:\.\d+)?|{_SPELT})(?: and an? (?P<more>{_PART}))?"
+    rf"(?P<number>\d+(?:\.\d+)?|{_SPELT})(?: and an? (?P<more>{_PART}|bit))?"
     rf"|(?:(?:an? )?(?P<part>{_PART})(?: of)? (?:an?|one))|(?P<one>an?(?: full| whole| good)?)"
 )
 _QUANTITY = rf"\b(?:{_HOW} )*(?:the |a )?(?:{_NUMBER})"
@@ -86,6 +87,11 @@ _RELATED = (
     r"(?= (?:(?:clearly|in time|in all|at most|at least) )?"
     r"(?:after|before|later|earlier|ahead|prior|behind|lies?|lay|pass(?:es|ed)?|elapse[sd]?"
     r"|separate[sd]?|between|apart|sooner|go(?:es)? by))"
+)
+_LASTING = re.compile(
+    rf"\b(?:of|for|lasts?|lasted|lasting|takes?|taking) (?!a second\b)"
+    rf"(?:{_HOW} )*(?:{_NUMBER})(?: full)?{_SECONDS}",
+    re.IGNORECASE,
 )
 _BY = r"(?<=\bby )"
 _DURATIONS = (
@@ -141,6 +147,7 @@ class Quantities:
             text = expression.sub(partial(self._of_voice, features), text)
         for expression in _DURATIONS:
             text = expression.sub(self._duration, text)
+        text = _LASTING.sub(_unproven, text)
         text = _NTH.sub(self._nth, text)
         text = _FIRST.sub(self._first, text)
         for expression in _PLACES:
@@ -217,7 +224,7 @@ def _named_number(groups: dict[str, str | None]) -> tuple[float, float]:
     digits = re.fullmatch(r"\d+\.(\d+)", text)
     number = _number(text)
     if more := groups.get("more"):
-        return number + _PARTS[more.lower()], _LITTLE
+        return number + _PARTS.get(more.lower(), _BIT), _LITTLE
     if digits:
         return number, _EVEN * 10.0 ** -len(digits[1]) + 1e-9
     return number, _LITTLE if number == 1 else _EVEN

@@ -16,6 +16,8 @@ _CLAUSE_END = re.compile(
     r"|,\s+(?:yet|even though|even if|albeit(?! only))\s+"
     r"|,\s+which\s+(?=(?:the |a )?(?:\w+ ){0,2}(?:cannot|can neither|could not|can not|neither)\b)"
     r"|,\s+so\s+(?!(?:does|do|may)\b)"
+    r"|,?\s+and\s+(?=(?:can't|cannot|can not|could not|couldn't|does not|doesn't|do not|don't)"
+    r" (?:say|explain|tell|know|give|name)\b)"
     r"|,\s+as\s+(?=(?:no|there|neither|nothing|none|it|the face tool)\b)"
 )
 

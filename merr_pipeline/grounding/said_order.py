@@ -89,6 +89,8 @@ class SaidOrder:
         if item.text in self.lexicon.listed:
             return not self._is_row([tag for tag in clause.tags if tag.end <= item.start])
         before, behind = self._parts_around(item, clause)
+        if any("quotationmark" in tag.text for tag in (*before, *behind)):
+            return False  # where it stands is known better
         one, other = self._within(before), self._within(behind)
         if self._is_said(item.text, other):
             return False
@@ -97,7 +99,7 @@ class SaidOrder:
         if item.text in self.lexicon.later:
             return self._is_later(other, one)
         if item.text in self.lexicon.next:
-            return self._is_later(one, other) or self._is_note(other or one)
+            return self._is_later(one, other) or self._is_first(other or one)
         if item.text in ways_of(self.lexicon.start):
             return bool(mine := other or one) and self._number(min(mine)) > self._notes
         if item.text in ways_of(self.lexicon.finish):
@@ -127,6 +129,10 @@ class SaidOrder:
         """Whether it is what the transcript notes before any word."""
         return bool(places) and self._number(max(places)) < self._notes
 
+    def _is_first(self, places: Sequence[int]) -> bool:
+        """Whether it is a note with nothing before it."""
+        return self._is_note(places) and not self._number(max(places))
+
     def _number(self, place: int) -> int:
         return self._stems[place][0]
 
@@ -149,7 +155,7 @@ class SaidOrder:
             if tag.start in cuts or (before and tag.part != before[0].part):
                 break
             before.insert(0, tag)
-        if not any(map(self._is_content, before)) and self._compares(item):
+        if not any(map(self._places_told, before)) and self._compares(item):
             before = front
         return before, behind
 
