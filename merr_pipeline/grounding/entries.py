@@ -115,7 +115,6 @@ class Grammar(_Entry):
     spoken: frozenset[str]
     pronouns: frozenset[str]
     alike: frozenset[str]
-    relative: frozenset[str]
     copulas: frozenset[str]
     people: frozenset[str]
     others: frozenset[str]

@@ -49,9 +49,9 @@ class References:
         nothing: list[tuple[Found, tuple[str, ...]]] = [(item, ()) for item in values[:1]]
         of_voice = [item for item in values if self._is_voice(item.meaning)]
         for item in of_voice:
-            before, behind = _nearest(item, [*voiced, *self._parts_of_voice(clause)])
+            nearest, behind = _nearest(item, [*voiced, *self._parts_of_voice(clause)])
             is_told = " " in item.text  # its unit says of what it is: "6.3 syllables per second"
-            near = before or of_ids if is_told else before or behind or of_ids or nothing
+            near = nearest or of_ids if is_told else nearest or behind or of_ids or nothing
             yield from _beside([item], near)
         of_face = [item for item in values if item not in of_voice]
         yield from _beside(of_face, [*signs, *voiced] or of_ids or nothing)
