@@ -7,6 +7,8 @@ from typing import Any
 
 from merr_pipeline.grounding.tagging import Tag
 
+EXCEPTIONS = ("apart from", "except", "besides", "beside", "aside from", "other than", "but for")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -40,6 +42,12 @@ class Clause:
     def of(self, *kinds: str) -> list[Found]:
         """What is said of these kinds, in order."""
         return [item for item in self.found if item.kind in kinds]
+
+    @property
+    def has_exception(self) -> bool:
+        """Whether it begins with what it is not about: "apart from the smile"."""
+        said = " ".join(tag.text for tag in self.tags[:2])
+        return said.startswith(EXCEPTIONS)
 
     @property
     def has_relation(self) -> bool:

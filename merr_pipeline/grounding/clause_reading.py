@@ -26,6 +26,8 @@ AFTER_LINKS = (
     "glue", "content",
 )  # fmt: skip
 
+_MORE = {"more", "other", "further", "additional", "extra"}  # "two other faces": three
+
 
 def read_clause(text: str, tags: list[Tag], grammar: Grammar) -> Clause:
     """Put the tags together."""
@@ -97,7 +99,9 @@ class _Reading:
                 if thing is not None:
                     end = self._tags[other]
                     self._used |= {place, other}
-                    meaning = (thing, tag.readings["number"])
+                    between = {one.text for one in self._tags[place + 1 : other]}
+                    more = bool(_MORE & between) and thing.count == "faces_in_view"
+                    meaning = (thing, tag.readings["number"] + more)
                     text = f"{tag.text} {end.text}"
                     place_in_text = (tag.start, end.end, tag.part, tag.start)
                     self._claims.append(Found("count", meaning, text, None, *place_in_text))

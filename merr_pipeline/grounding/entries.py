@@ -188,7 +188,7 @@ class Statement(_Entry):
     needs: Expression | None = None
     lacks: Expression | None = None
     label: Literal["none"] | None = None
-    signs: Literal["moved_by_speech", "measured"] | None = None
+    signs: Literal["moved_by_speech", "measured", "all_active"] | None = None
     strongest: DegreeRange | None = None
     reliability: Literal["low", "doubtful", "moderate"] | None = None
     words: Literal["before_the_peak", "untimed"] | None = None

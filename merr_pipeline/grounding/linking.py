@@ -43,7 +43,8 @@ class Linker:
         """For each quality, by its place: the places of its things, and what must be there."""
         links: dict[int, list[tuple[int, Needs]]] = {}
         for place, tag in enumerate(self._tags):
-            if "quality" not in tag or _is_already_something(tag) or self.is_feeling(place):
+            is_taken = _is_already_something(tag) or self.is_feeling(place)
+            if "quality" not in tag or is_taken or self._is_of_a_row(place):
                 continue
             best = self._nearest_thing(place)
             if best is not None and not self._is_rather_a_degree(place, best[0]):
@@ -146,6 +147,12 @@ class Linker:
             return ()
         part = self._tags[alike].part
         return [n for n in range(alike, len(self._tags)) if self._tags[n].part == part]
+
+    def _is_of_a_row(self, place: int) -> bool:
+        """``mouth corners and brows go up together``: at once, not towards each other."""
+        before = self._tags[place - 1] if place else None
+        is_together = self._tags[place].text == "together"
+        return is_together and before is not None and "quality" in before
 
     def is_said_of_another(self, place: int) -> bool:
         """``the eyes are blue``: of the thing right before it, which cannot be so."""

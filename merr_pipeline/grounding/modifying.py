@@ -16,6 +16,7 @@ DENIED_AS = {"knowable": "ignorance", "decisive": "hypothetical", "certain": "hy
 """What it is to deny that something can be known, or that it decides on an emotion."""
 DENIABLE = {"face", "needs", "fact", "arousal", "count", "thing", "emotion", "relation", "cautious"}
 _SHOWN = ("face", "needs")
+_PLURAL = ("are", "were")
 
 
 class Modifiers:
@@ -100,6 +101,9 @@ class Modifiers:
             if item.text in self._grammar.hardly and behind and _bears(behind[0]):
                 self._replace(item, replace(item, kind="not"))
                 continue
+            if (than := self._contrast_before(item)) is not None:
+                self._claims = [c for c in self._claims if c is not item and c is not than]
+                continue
             item = self._with_its_negation(item)
             free = [c for c in self._claims if c.kind in _SHOWN and c.degree is None]
             free = [c for c in free if not self._is_aside(c, item)]
@@ -116,6 +120,12 @@ class Modifiers:
         """``a touch of sadness``: how much of an emotion there is, no measure tells."""
         behind = [tag for tag in self._tags if tag.start >= item.end and tag.text != "of"]
         return bool(behind) and "emotion" in behind[0] and behind[0].part == item.part
+
+    def _contrast_before(self, item: Found) -> Found | None:
+        """The "rather than" of ``slightly rather than strongly``, which says nothing more."""
+        before = [c for c in self._claims if c.kind == "not" and c.end == item.start]
+        graded = any(c.degree for c in self._claims if c.kind in _SHOWN)
+        return next((c for c in before if graded and c.text in self._grammar.contrasting), None)
 
     def _is_aside(self, claim: Found, adverb: Found) -> bool:
         """``the cheeks, which go with a smile, are slightly up``: the smile stands aside."""
@@ -212,6 +222,8 @@ class Modifiers:
             return [claim for claim in telling if not claim.definite] or telling
         if item.text in self._grammar.contrasting:
             return []
+        if row := self._row_before(item):
+            return row
         parts = {item.part, self._part_around(item)}
         before = [c for c in claims if c.anchor < item.start and c.part in parts]
         if any(c.part == item.part for c in before):
@@ -227,6 +239,17 @@ class Modifiers:
         before = [tag for tag in self._tags if tag.part == item.part - 1][:1]
         is_relative = bool(before) and before[0].text in self._grammar.relative
         return item.part - 2 if is_relative else item.part
+
+    def _row_before(self, item: Found) -> list[Found]:
+        """``smile, frown and squint are absent``: all of them; empty where it is not so."""
+        before = [tag for tag in self._tags if tag.end <= item.start]
+        if not before or before[-1].text not in _PLURAL or not self._perceives(item):
+            return []
+        verbs = [tag.end for tag in before[:-1] if tag.text in self._grammar.copulas]
+        begin = max(verbs, default=0)
+        others = [tag for tag in before if tag.text in self._grammar.stops - {"and"}]
+        begin = max([begin, *(tag.end for tag in others)])
+        return [c for c in self._claims if c.kind == "face" and begin <= c.start < item.start]
 
     def _is_missing(self, item: Found, claim: Found) -> bool:
         """``no voice``, ``the transcript is missing``: a thing that is not there at all."""

@@ -27,6 +27,7 @@ COUNTED_WORDS = {  # a transcript may be counted in several ways: "Wait..." is a
     "words": (r"\w+(?:['’-]\w+)*",),
 }
 NOWHERE = "in no evidence"
+_UNGRADED = frozenset(("shot_scale",))  # "very close" is the word for one of its values
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Prover:
         read = self.view.reads(needs)
         if not read:
             return Claim(item.text, "fact", why=f"{NOWHERE}, as it was not measured")
-        fitting = [row for row, word, wanted in read if self._fits(word, wanted, item.degree)]
+        degree = item.degree if _UNGRADED.isdisjoint(needs.words) else None
+        fitting = [row for row, word, wanted in read if self._fits(word, wanted, degree)]
         if bool(fitting) == item.negated:
             told = "; ".join(row["text"] for row, _, _ in read)
             return Claim(item.text, "fact", why=f"{NOWHERE}, which says: {told}")

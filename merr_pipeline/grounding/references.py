@@ -78,6 +78,8 @@ class References:
         """The facial signs that are named, each with the ids of the Action Units it may be."""
         if item.kind == "face":
             return [(item, tuple(row["id"] for row in self._units(item.meaning)))]
+        if item.kind == "thing" and len(item.meaning.units) == 1:  # "the outer ones with 0.88"
+            return [(item, tuple(row["id"] for row in self._units(item.meaning.units)))]
         if item.kind == "all_signs":
             return [(item, (row["id"],)) for row in before]
         return []

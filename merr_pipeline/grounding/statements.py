@@ -12,6 +12,8 @@ from merr_pipeline.grounding.entries import Statement
 from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
+_STILL = "^none of the"  # begins what a face at rest needs
+
 
 @dataclass(frozen=True)
 class Statements:
@@ -34,13 +36,16 @@ class Statements:
         if statement.label == "none" and self.label is not None:
             return "the clip has a label"
         if statement.needs and proof is None:
-            return "no evidence says so"
+            excepted = _STILL in statement.needs and clause.has_exception
+            return self._left_out(clause) if excepted else "no evidence says so"
         if statement.lacks and self.view.find(statement.lacks):
             return "the evidence says otherwise"
         if statement.signs == "moved_by_speech":
             return self._wrong_speech_signs(clause)
         if statement.signs == "measured":
             return self._wrong_measured(clause)
+        if statement.signs == "all_active":
+            return self._left_out(clause)
         if statement.strongest:
             return self._wrong_strength(statement, clause)
         if statement.reliability:
@@ -61,6 +66,15 @@ class Statements:
         if active and all(self.rules.table.units[code].moved_by_speech for code in active):
             return ""
         return "speech does not bring all of these facial actions"
+
+    def _left_out(self, clause: Clause) -> str:
+        """``apart from the smile nothing moves``: no active one may be left out."""
+        named = {code for item in clause.of("face") for code in item.meaning if not item.negated}
+        named |= {code for item in clause.of("thing") for code in item.meaning.units}
+        more = [row["text"] for code, row in self.view.units.items() if code not in named]
+        if not more:
+            return "" if named else "no facial action is named"
+        return f"there is more: {more[0]}"
 
     def _wrong_measured(self, clause: Clause) -> str:
         """Where nothing is named beside it, something must have been measured."""
