@@ -150,6 +150,9 @@ FALSE = [
     (GLAD, "The question about the cake is asked two times.", "nothing that was said"),
     (GLAD, "The transcript consists of four short sentences.", "not so many"),
     (GLAD, "No request is made.", "this was said"),
+    (GLAD, "Somebody is told to get in.", "nothing that was said"),
+    (GLAD, "The pitch rises by 3.5 semitones.", "not of what is named"),
+    (GLAD, "All is said in one sentence.", "nothing that was said"),
     # voices
     (GLAD, "The droning melody heads downhill at the close.", "ending: rising"),
     (GLAD, "It is a clean tone with little punch.", "quality: rough"),

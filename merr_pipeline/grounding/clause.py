@@ -25,6 +25,11 @@ class Found:
     negated: bool = False
     definite: bool = False  # "the smile": it is spoken of, not told
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where its words begin and end."""
+        return self.start, self.end
+
 
 @dataclass(frozen=True)
 class Clause:

@@ -49,7 +49,7 @@ class References:
         nothing: list[tuple[Found, tuple[str, ...]]] = [(item, ()) for item in values[:1]]
         of_voice = [item for item in values if self._is_voice(item.meaning)]
         for item in of_voice:
-            nearest, behind = _nearest(item, [*voiced, *self._parts_of_voice(clause)])
+            nearest, behind = _nearest(item, [*self._parts_of_voice(clause), *voiced])
             is_told = " " in item.text  # its unit says of what it is: "6.3 syllables per second"
             near = nearest or of_ids if is_told else nearest or behind or of_ids or nothing
             yield from _beside([item], near)
