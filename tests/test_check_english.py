@@ -37,6 +37,14 @@ SEEN = clip_rows({"AU04": 1.2}, yaw_deg=30.0) | {
         "scene_facts": None,
     }
 }
+STAGED = clip_rows({"AU04": 1.2}) | {
+    "scene": {
+        "status": "ok",
+        "scene": "A lamp stands on the left; a person sits on a bed, one hand on a blanket.",
+        "scene_source": "vision_model",
+        "scene_facts": None,
+    }
+}
 
 
 def faults(text: str, rows: dict, label: str | None = None) -> list[str]:
@@ -69,6 +77,7 @@ TRUE = [
     (GLAD, "The cheeks rise moderately rather than strongly."),
     (GLAD, "Apart from smile, lifted cheeks and perhaps dimples, nothing moves in the face."),
     (GLAD, "The lift of the cheeks has a medium intensity."),
+    (GLAD, "The raised cheeks, which often go with a smile, reach a medium level."),
     (GLAD, "Besides this one, three other faces are in view."),
     (GLAD, "The brows are at rest, and so is the nose."),
     (STILL, "The brows are still, as are the muscles that pull up the cheeks."),
@@ -99,6 +108,8 @@ TRUE = [
     (SEEN, "A dog is in the garden, and a person kneels beside it."),
     (SEEN, "Towards the end the gate is closed."),
     (SEEN, "The head turns to the right."),
+    (STAGED, "One hand rests on a blanket, and the person is sitting on a bed."),
+    (STAGED, "A lamp is standing on the left."),
     (GLAD, "Seen from afar, the picture is low-lit."),
     # emotions, said with caution
     (GLAD, "The broad smile and the lively voice suggest joy."),
@@ -178,6 +189,7 @@ FALSE = [
     (GLAD, "The cheeks rise strongly rather than moderately.", "'strongly' does not fit"),
     (GLAD, "Apart from the smile, nothing moves in the face.", "there is more"),
     (GLAD, "The lift of the cheeks has a high intensity.", "'high intensity' does not fit"),
+    (GLAD, "The raised cheeks, which often go with a smile, reach a high level.", "does not fit"),
     (GLAD, "Besides this one, four other faces are in view.", "not so many"),
     (GLAD, "The brows are at rest, and so are the cheeks.", "there, not absent"),
     (GLAD, "The brows are still, as are the muscles that pull up the cheeks.", "there, not absent"),
@@ -215,6 +227,9 @@ FALSE = [
     (GLAD, "Shot from very near, the picture is flooded with light.", "light"),
     (GLAD, "The framing is tight.", "shot scale"),
     (SEEN, "A cat is in the garden.", "cat"),
+    (STAGED, "One hand is on the lamp.", "elsewhere"),
+    (STAGED, "The person stands on the left.", "elsewhere"),
+    (STAGED, "Both hands are on a blanket.", "one hand"),
     (SEEN, "At first the gate is closed.", "order in time"),
     (SEEN, "The head turns to the left.", "right"),
     # emotions

@@ -39,6 +39,7 @@ from merr_pipeline.grounding.references import References
 from merr_pipeline.grounding.relations import Relations, emotions_meant, thought_of
 from merr_pipeline.grounding.retelling import Proven, Retelling
 from merr_pipeline.grounding.said_order import SaidOrder
+from merr_pipeline.grounding.staging import Staging
 from merr_pipeline.grounding.statements import Statements
 from merr_pipeline.grounding.tagging import Pattern, PatternIndex, words_of
 from merr_pipeline.grounding.times import Times
@@ -94,6 +95,7 @@ class _Check:
         self._attribution = Attribution(view, self._bearings, lexicon.grammar, label or "")
         self._reasons = Reasons(view, lexicon)
         self._retelling = Retelling(view, lexicon)
+        self._staging = Staging(view, lexicon)
         self._quantities = Quantities(view)
         self._spoken = SaidOrder(view, lexicon)
         self._times = Times(view, lexicon, self._spoken)
@@ -265,6 +267,8 @@ class _Check:
         claims = [claim for _, claim in proven if claim is not None]
         claims += self._times.wrong(clause, quotes, claims)
         claims += self._certain(clause, claims)
+        if any(claim.kind == "told" for claim in claims) and (why := self._staging.fault(clause)):
+            claims.append(Claim(clause.text, "scene", why=why))
         claims += self._references.comparisons(clause, proven, self._signs_before())
         claims += self._references.references(clause, proven, self._signs_before())
         self._remember(clause)

@@ -194,6 +194,15 @@ class Statement(_Entry):
     words: Literal["before_the_peak", "untimed"] | None = None
 
 
+class SceneWords(_Entry):
+    """Words of a described scene that go with certain others; the file says how."""
+
+    limbs: frozenset[str]
+    places: frozenset[str]
+    postures: frozenset[str]
+    persons: frozenset[str]
+
+
 class Speech(_Entry):
     """What is said by somebody; ``needs`` must be found in what was said.
 

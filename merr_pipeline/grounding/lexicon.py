@@ -18,6 +18,7 @@ from merr_pipeline.grounding.entries import (
     Grammar,
     Grouped,
     Quality,
+    SceneWords,
     Speech,
     Statement,
     Thing,
@@ -81,6 +82,7 @@ class Lexicon(BaseModel):
     finish: Words
     among_words: Words
     speech: tuple[Speech, ...]
+    scene: SceneWords
     sayings: Words
     feelings: frozenset[str]
     no_clues: frozenset[str]

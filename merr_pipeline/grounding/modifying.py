@@ -50,10 +50,12 @@ class Modifiers:
 
     def _gap(self, adverb: Found, other: Found) -> float:
         """Tags between the two, more for punctuation; what follows is nearer."""
-        starts = [tag.start for tag in self._tags]
+        low, high = sorted((adverb.part, other.part))
+        asides = {part for part in range(low + 1, high + 1) if self._is_relative(part)}
+        starts = [t.start for t in self._tags if t.part not in asides - {adverb.part, other.part}]
         here, there = starts.index(adverb.anchor), starts.index(other.anchor)
         away = there - here - 0.5 if there > here else here - there
-        return away + 2 * abs(adverb.part - other.part)
+        return away + 2 * (high - low - len(asides))
 
     def _likened(self) -> None:
         """``the brows are still, as are the muscles that lift the lids``: these do not do so."""
