@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings
+from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings, Way
 from merr_pipeline.grounding.claims import Claim
 from merr_pipeline.grounding.clause import Clause, Found
 from merr_pipeline.grounding.entries import Grammar, Thing
@@ -53,10 +53,17 @@ class Attribution:
         return Claim(item.text, "emotion", () if wrong else tuple(ids), wrong)
 
     def _wrong_of_person(self) -> str:
-        wrong = self.bearings.wrong_conclusion("support", self.label, hedged=False)
-        if not wrong or wrong == DOUBTFUL:
-            return wrong
-        return f"nothing that was measured supports {self.label}: it is said without a doubt"
+        """Said without a doubt, clues must speak for it, and more of them than against it."""
+        clues, against = self._clues("for"), self._clues("against")
+        if not clues:
+            return f"nothing that was measured supports {self.label}: it is said without a doubt"
+        if len(clues) <= len(against):
+            return f"{against[0]['text']} speaks against {self.label}: it is said without a doubt"
+        return DOUBTFUL if all(map(is_unsure, clues)) else ""
+
+    def _clues(self, way: Way) -> list[Row]:
+        face = self.bearings.facial_clues(self.label, way)
+        return face + self.bearings.vocal_clues(self.label, way)
 
     def _proof(self, bearer: Bearer, *, hedged: bool) -> tuple[list[Row], str]:
         """The rows that bear the emotion out, and what is wrong where none does."""
@@ -84,11 +91,8 @@ class Attribution:
         )
 
     def _by_rule(self, rows: Sequence[Row]) -> list[Row]:
-        face, voice = (
-            self.bearings.facial_clues(self.label, "for"),
-            self.bearings.vocal_clues(self.label, "for"),
-        )
-        return [row for row in rows if row in face or row in voice]
+        clues = self._clues("for")
+        return [row for row in rows if row in clues]
 
     def _usual(self, rows: Sequence[Row]) -> list[Row]:
         """What goes with the emotion, where it outweighs what does not."""
