@@ -320,6 +320,10 @@ NEIGHBOURS = [
         "The low arousal may fit fury, which the missing face can neither prove nor refute.",
     ),
     (STILL, "The face lends no support to any emotion.", "The face lends support to an emotion."),
+    (GLAD, "A smile can also accompany irony.", "The smile shows irony."),
+    (GLAD, "The smile gives a strong hint of joy.", "The smile gives a faint hint of grief."),
+    (GLAD, "Grief is not suggested by such a smile.", "Joy is not suggested by such a smile."),
+    (PROXY, "There is no value for AU09.", "There is no value for AU12."),
     (STILL, "None of the measured actions is active.", "One of the measured actions is active."),
 ]
 

@@ -212,7 +212,8 @@ class _Check:
         claims = unknown_things(clause, self._prover, self._lexicon)
         open_ones = clause.of("unknown", "content")
         asking = self._lexicon.question_words | self._lexicon.open_questions
-        if asking.isdisjoint(words_of(clause.text)) and open_ones:
+        words = words_of(clause.text)
+        if asking.isdisjoint(words) and open_ones and not self._lexicon.tellings.isdisjoint(words):
             told = [self._retelling.is_told(item, clause) for item in open_ones]
             if all(told):
                 claims.append(Claim(clause.text, "missing", why="the evidence tells of it"))

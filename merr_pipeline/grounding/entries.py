@@ -105,6 +105,7 @@ class Grammar(_Entry):
     relative: frozenset[str]
     contrasting: frozenset[str]
     hardly: frozenset[str]
+    modals: frozenset[str]
     subordinating: frozenset[str]
     impossible: frozenset[str]
     existential: frozenset[str]

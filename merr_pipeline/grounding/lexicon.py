@@ -64,6 +64,8 @@ class Lexicon(BaseModel):
     set_aside: frozenset[str]
     strength_words: frozenset[str]
     open_questions: frozenset[str]
+    adding: frozenset[str]
+    tellings: frozenset[str]
     question_words: frozenset[str]
     counterfactual: frozenset[str]
     everything: frozenset[str]

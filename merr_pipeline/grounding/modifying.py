@@ -119,9 +119,11 @@ class Modifiers:
                 self._replace(item, replace(item, kind="unknown"))
 
     def _is_of_feeling(self, item: Found) -> bool:
-        """``a touch of sadness``: how much of an emotion there is, no measure tells."""
-        behind = [tag for tag in self._tags if tag.start >= item.end and tag.text != "of"]
-        return bool(behind) and "emotion" in behind[0] and behind[0].part == item.part
+        """``a touch of sadness``, ``weak support for it``: how much of that, no measure tells."""
+        behind = [tag for tag in self._tags if tag.start >= item.end and tag.text != "of"][:1]
+        starts = {tag.start for tag in behind if item.text not in self._grammar.hardly}
+        kinds = ("emotion", "relation", "cautious")
+        return any(c.start in starts and c.kind in kinds for c in self._claims)
 
     def _contrast_before(self, item: Found) -> Found | None:
         """The "rather than" of ``slightly rather than strongly``, which says nothing more."""
@@ -175,7 +177,9 @@ class Modifiers:
         tag = next(tag for tag in self._tags if tag.start == item.start)
         if "speech" in tag:
             self._replace(item, replace(item, kind="speech", meaning=tag.readings["speech"]))
-        elif all(word in self._grammar.glue | self._grammar.joining for word in item.text.split()):
+            return
+        words = item.text.split()
+        if words[0] in self._grammar.modals or self._grammar.glue.issuperset(words):
             self._claims.remove(item)
         else:
             self._replace(item, replace(item, kind="unknown"))
@@ -221,6 +225,7 @@ class Modifiers:
             return [claim for claim in behind if self._is_missing(item, claim)]
         if telling := [claim for claim in behind if claim.kind != "thing"]:
             # of "no frown accompanies the smile" the smile is spoken of and there
+            telling = [claim for claim in telling if not self._is_clue(claim, claims)]
             return [claim for claim in telling if not claim.definite] or telling
         if item.text in self._grammar.contrasting:
             return []
@@ -252,6 +257,14 @@ class Modifiers:
         others = [tag for tag in before if tag.text in self._grammar.stops - {"and"}]
         begin = max([begin, *(tag.end for tag in others)])
         return [c for c in self._claims if c.kind == "face" and begin <= c.start < item.start]
+
+    def _is_clue(self, claim: Found, claims: Sequence[Found]) -> bool:
+        """``joy is not suggested by the frown``: what stands behind such a relation is there."""
+        if claim.kind not in _SHOWN:
+            return False
+        beside = [c for c in claims if c.part == claim.part and c.anchor < claim.anchor]
+        relations = [c.anchor for c in beside if c.kind in ("relation", "cautious")]
+        return any(c.kind == "emotion" and c.anchor < max(relations, default=0) for c in beside)
 
     def _is_missing(self, item: Found, claim: Found) -> bool:
         """``no voice``, ``the transcript is missing``: a thing that is not there at all."""

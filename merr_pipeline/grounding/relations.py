@@ -18,6 +18,9 @@ from merr_pipeline.grounding.tagging import words_of
 from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
+OTHER = "other state"
+"""Of the lexicon's emotions, what no clue tells, as irony: to be named beside another alone."""
+
 
 def emotions_meant(clause: Clause) -> set[str]:
     """The emotions of a clause, but for those that another is held against: "better than"."""
@@ -83,6 +86,13 @@ class Relations:
         emotions = emotions_meant(clause)
         if not emotions:
             return
+        words = frozenset(words_of(clause.text))
+        if emotions == {OTHER} and not words.isdisjoint(self.lexicon.adding):
+            return
+        if emotions == {OTHER}:
+            yield Claim(clause.text, "relation", why="no clue is known to bear on this")
+            return
+        emotions -= {OTHER}
         proven = self._not_set_aside(clause, proven)
         related = [item for item, _ in proven if item.kind in ("relation", "cautious")]
         denied = [item for item in related if item.negated]
@@ -107,6 +117,13 @@ class Relations:
             rows = self._clues(proven)[0] or self._clues(all_proven)[0]
             yield Claim(clause.text, "relation", why=self._fault_of_several(rows, emotions))
             return
+        if len(emotions) > 1 and cautious and ways == {"against"}:
+            faults = [
+                self._cautious_fault(words, proven, all_proven, one, "against")
+                for one in sorted(emotions)
+            ]
+            yield Claim(clause.text, "relation", why="; ".join(filter(None, faults)))
+            return
         if len(ways) > 1 or len(emotions) != 1:
             yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
             return
@@ -116,7 +133,6 @@ class Relations:
             return
         faults = list(self._plain_faults(clause, proven, emotion, way, hedged=hedged or cautious))
         if faults and cautious:
-            words = frozenset(words_of(clause.text))
             fault = self._cautious_fault(words, proven, all_proven, emotion, way)
             faults = [*faults[:1], fault] if fault else []
         yield Claim(clause.text, "relation", why="; ".join(faults))

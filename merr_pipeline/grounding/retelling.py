@@ -16,6 +16,7 @@ from merr_pipeline.grounding.view import EvidenceView
 
 Proven = tuple[Found, Claim | None]
 OF_SCENE = {
+    "statement",
     "unknown",
     "number",
     "content",

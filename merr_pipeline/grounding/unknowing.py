@@ -18,6 +18,7 @@ from merr_pipeline.grounding.tagging import words_of
 _ANYTHING = ("unknown", "forbidden", "emotion", "content", "order", "number")
 
 
+_MEASURING = frozenset(("measured", "measurement", "unmeasured", "value", "assessed", "evaluated"))
 _LISTED = frozenset(("listed", "reported", "recorded", "mentioned", "noted", "registered", "named"))
 _FEW = 2  # features; of more, as a picture has, some may be unknown
 _NUMBER = frozenset(("many", "number", "count"))  # words that ask how many
@@ -41,12 +42,14 @@ def unknown_things(
     known = [item for item, unknown in judged if unknown is False]
     if lists:  # "a frown is not listed": where it is absent, that is so
         known = [item for item in known if item.kind != "face" or _is_true(item, prover)]
+    is_of_measuring = not _MEASURING.isdisjoint(saying.text.split())
     unknown = [item for item, is_unknown in judged if is_unknown and item.kind == "face"]
     wrong = [
         item
         for item in known
         if _is_code(item)
         or not _is_true(item, prover)
+        or (is_of_measuring and item.kind == "face" and item.part == saying.part)
         or any(_are_in_a_row(item, other, clause, lexicon) for other in unknown)
     ]
     if wrong:
