@@ -80,12 +80,17 @@ class Staging:
         if not before or before[-1] not in scene.persons:
             return False
         found = [
-            not scene.persons.isdisjoint(said[:at])
+            self._is_persons(said[:at])
             for said, _ in self._parts
             for at, word in enumerate(said)
             if stem(word) == stem(words[place])
         ]
         return bool(found) and not any(found)
+
+    def _is_persons(self, before: Sequence[str]) -> bool:
+        """Whether a person is named there, or nobody and nothing."""
+        names = set(before) - self.lexicon.glue_words
+        return not names or not self.lexicon.scene.persons.isdisjoint(before)
 
     def _wrong_number(self, words: Sequence[str]) -> str:
         """``both hands``, where it is one."""
