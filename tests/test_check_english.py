@@ -119,6 +119,8 @@ TRUE = [
     (GLAD, "Anger cannot be ruled out by the voice alone."),
     # rates and numbers written out
     (GLAD, "Just over six syllables a second are spoken, which is fast."),
+    (GLAD, "The tempo exceeds six syllables per second."),
+    (GLAD, 'The question about the cake comes before the words "on the table".'),
     (GLAD, "The pitch lies high, at about two hundred and sixty hertz."),
     (GLAD, "At 260 Hz the pitch is high, and the tempo of 6.1 syllables per second is fast."),
     (GLAD, "Three times over, the voice breaks off."),
@@ -155,6 +157,8 @@ FALSE = [
     (GLAD, "First the table is mentioned, then it is asked whether the cake was brought.", "order"),
     (GLAD, "After the words, a chuckle is noted.", "order"),
     (GLAD, "The request to put it on the table comes before the question about the cake.", "order"),
+    (GLAD, 'The words "on the table" come before the question about the cake.', "order"),
+    (GLAD, "The tempo exceeds seven syllables per second.", "syllables"),
     # questions of a kind, requests, repetitions
     (GLAD, "The speaker asks who brought the cake.", "nothing that was said"),
     (GLAD, 'The phrase "on the table" turns up three times.', "nothing that was said"),

@@ -44,10 +44,12 @@ _BARELY_UNDER = (
 )
 _OVER = (
     r"(?:more|longer|higher|faster|greater|later) than|over|above|upwards? of|beyond|exceeding"
+    r"|exceeds?|exceeded|tops?|topped|surpass(?:es|ed)?"
     r"|past|at least|no less than|not less than|well over|well above|far more than|after"
 )
 _UNDER = (
-    r"(?:less|shorter|lower|slower|fewer|earlier) than|under|below|at most|no more than"
+    r"(?:stays?|remains?|lies|falls?) (?:under|below|short of)"
+    r"|(?:less|shorter|lower|slower|fewer|earlier) than|under|below|at most|no more than"
     r"|not more than|within|inside|well under|well below|far less than|before|no later than|up to"
 )
 _ABOUT = (

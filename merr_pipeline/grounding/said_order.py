@@ -7,7 +7,7 @@ parts; that a transcript has these parts in such an order is found by where thei
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -84,14 +84,15 @@ class SaidOrder:
         sentence = " ".join(words_of(spoken[0 if first else -1]))
         return " ".join(words_of(quotation)) in sentence
 
-    def disagrees(self, item: Found, clause: Clause) -> bool:
+    def disagrees(self, item: Found, clause: Clause, quotes: Sequence[str]) -> bool:
         """Whether the transcript has in another order what stands around this word of order."""
         if item.text in self.lexicon.listed:
             return not self._is_row([tag for tag in clause.tags if tag.end <= item.start])
-        before, behind = self._parts_around(item, clause)
-        if any("quotationmark" in tag.text for tag in (*before, *behind)):
-            return False  # where it stands is known better
-        one, other = self._within(before), self._within(behind)
+        quoted = self._quoted(clause, quotes)
+        before, behind = self._parts_around(item, clause, quoted)
+        if quoted and not self._compares(item):
+            return False  # where a quotation stands is known better
+        one, other = self._within(before, quoted), self._within(behind, quoted)
         if self._is_said(item.text, other):
             return False
         if item.text in self.lexicon.earlier:
@@ -122,7 +123,7 @@ class SaidOrder:
     def _is_later(self, one: Sequence[int], other: Sequence[int]) -> bool:
         """Whether the first stands behind the second, which is not told where a note is all."""
         if one and other:
-            return min(one) >= max(other)
+            return min(one) > max(other)
         return bool(other) and self._is_note(other)
 
     def _is_note(self, places: Sequence[int]) -> bool:
@@ -136,7 +137,22 @@ class SaidOrder:
     def _number(self, place: int) -> int:
         return self._stems[place][0]
 
-    def _parts_around(self, item: Found, clause: Clause) -> tuple[list[Tag], list[Tag]]:
+    def _quoted(self, clause: Clause, quotes: Sequence[str]) -> dict[int, list[int]]:
+        """The places of each quotation, by where it stands in the clause."""
+        marks = [tag.start for tag in clause.tags if "quotationmark" in tag.text]
+        return {
+            mark: self._places_of_run(quote) for mark, quote in zip(marks, quotes, strict=False)
+        }
+
+    def _places_of_run(self, quotation: str) -> list[int]:
+        wanted = list(self.lexicon.thesaurus.stems(quotation))
+        said = [stem for _, stem in self._stems]
+        starts = [at for at in range(len(said)) if said[at : at + len(wanted)] == wanted]
+        return [place for at in starts for place in range(at, at + len(wanted))]
+
+    def _parts_around(
+        self, item: Found, clause: Clause, quoted: Mapping[int, list[int]]
+    ) -> tuple[list[Tag], list[Tag]]:
         """What stands between this word of order and the next ones; a comma and "and" cut too.
 
         ``Before A, B``: what comes after the comma is what comes first.
@@ -155,16 +171,18 @@ class SaidOrder:
             if tag.start in cuts or (before and tag.part != before[0].part):
                 break
             before.insert(0, tag)
-        if not any(map(self._places_told, before)) and self._compares(item):
+        if not self._within(before, quoted) and self._compares(item):
             before = front
         return before, behind
 
     def _compares(self, item: Found) -> bool:
         return item.text in self.lexicon.earlier or item.text in self.lexicon.later
 
-    def _within(self, tags: Sequence[Tag]) -> list[int]:
+    def _within(self, tags: Sequence[Tag], quoted: Mapping[int, list[int]]) -> list[int]:
         """Where the words of these tags stand: all in one sentence, where there is such a one."""
-        found = [places for tag in tags if (places := self._places_told(tag))]
+        found = [
+            places for tag in tags if (places := quoted.get(tag.start) or self._places_told(tag))
+        ]
         if not found:
             return []
         numbers = [{self._number(place) for place in places} for places in found]

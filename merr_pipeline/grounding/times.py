@@ -123,7 +123,7 @@ class Times:
         return (
             clause.is_of_speech
             and self._quotes_agree(item, clause, quotes)
-            and not self.spoken.disagrees(item, clause)
+            and not self.spoken.disagrees(item, clause, quotes)
         )
 
     def _is_retold(self, text: str) -> bool:
