@@ -26,6 +26,7 @@ AFTER_LINKS = (
     "glue", "content",
 )  # fmt: skip
 
+_ALL_ACTIONS = Thing(say=(), actions=True)
 _MORE = {"more", "other", "further", "additional", "extra"}  # "two other faces": three
 
 
@@ -108,6 +109,17 @@ class _Reading:
                     break
                 if tells(self._tags[other]):
                     break
+            if place not in self._used and self._of_all_signs(place):
+                self._used.add(place)
+                meaning = (_ALL_ACTIONS, tag.readings["number"])
+                at = (tag.start, tag.end, tag.part, tag.start)
+                self._claims.append(Found("count", meaning, tag.text, None, *at))
+
+    def _of_all_signs(self, place: int) -> bool:
+        """``of the three, the smile is the strongest``: so many facial actions are there."""
+        before = [tag.text for tag in self._tags[max(0, place - 2) : place]]
+        compares = any("comparison" in tag for tag in self._tags)
+        return compares and before[:1] == ["of"] and before[-1] in ("of", "the", "these", "those")
 
     def _countable(self, tag: Tag) -> Thing | None:
         things = tag.readings.get("thing", ())

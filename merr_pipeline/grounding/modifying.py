@@ -115,6 +115,8 @@ class Modifiers:
                 self._replace(nearest, replace(nearest, degree=item.meaning))
             elif self._may_be_glue(item) or self._is_beside_a_statement(item):
                 self._claims.remove(item)
+            elif (graded := self._graded_near(item)) is not None:
+                self._replace(item, replace(graded, degree=item.meaning))
             else:
                 self._replace(item, replace(item, kind="unknown"))
 
@@ -130,6 +132,12 @@ class Modifiers:
         before = [c for c in self._claims if c.kind == "not" and c.end == item.start]
         graded = any(c.degree for c in self._claims if c.kind in _SHOWN)
         return next((c for c in before if graded and c.text in self._grammar.contrasting), None)
+
+    def _graded_near(self, item: Found) -> Found | None:
+        """``a broad smile, strong at 3.77``: what has a degree already, and must fit this too."""
+        shown = [c for c in self._claims if c.kind == "face" and c.anchor < item.anchor]
+        nearest = min(shown, key=lambda claim: self._gap(item, claim), default=None)
+        return nearest if nearest and self._gap(item, nearest) <= REACH else None
 
     def _is_aside(self, claim: Found, adverb: Found) -> bool:
         """``the cheeks, which go with a smile, are slightly up``: the smile stands aside."""
