@@ -332,6 +332,12 @@ NEIGHBOURS = [
     (GLAD, "The smile gives a strong hint of joy.", "The smile gives a faint hint of grief."),
     (GLAD, "Grief is not suggested by such a smile.", "Joy is not suggested by such a smile."),
     (PROXY, "There is no value for AU09.", "There is no value for AU12."),
+    (
+        GLAD,
+        "Joy is suggested but not proven by the smile.",
+        "Grief is suggested but not proven by it.",
+    ),
+    (GLAD, "The smile may be joy.", "The smile may be joy, and nothing else is possible."),
     (STILL, "None of the measured actions is active.", "One of the measured actions is active."),
 ]
 

@@ -64,6 +64,7 @@ class Lexicon(BaseModel):
     set_aside: frozenset[str]
     strength_words: frozenset[str]
     open_questions: frozenset[str]
+    all_of_it: frozenset[str]
     adding: frozenset[str]
     tellings: frozenset[str]
     question_words: frozenset[str]

@@ -204,7 +204,7 @@ class Modifiers:
             return negation.text in self._grammar.neither and negation.part == item.part
         told = [c for c in self._claims if negation.end <= c.start < item.start]
         is_related = any(tag.text in self._grammar.relative for tag in between)
-        return not (is_related and any(c.kind in ("face", "needs", "fact") for c in told))
+        return not (is_related and any(c.kind in ("face", "needs", "fact", "thing") for c in told))
 
     def _negations(self) -> None:
         """``not`` and its like: what they deny is marked; one that denies nothing stays."""

@@ -112,6 +112,8 @@ class References:
             named = [one for one, _ in proven if item.end <= one.start < near]
             if item.text in _LOOSE and not any(one.kind in ("face", "thing") for one in named):
                 continue  # "more than a second", "less well than joy"
+            if not left and not right and clause.has("emotion"):
+                continue  # "fits it more clearly than the face does"
             yield Claim(item.text, "comparison", why=_wrong_comparison(item.meaning, left, right))
 
     def _strengths(self) -> list[float]:

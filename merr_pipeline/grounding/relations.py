@@ -48,13 +48,16 @@ def _codes(faces: Sequence[Found]) -> list[str]:
 
 def _is_thought_of(emotion: Found, clause: Clause) -> bool:
     ends = [one.end for one in clause.of("hypothetical") if one.start < emotion.start]
-    since = ends[-1] if ends else 0
+    if not ends:  # "joy is suggested, not proven"
+        first = min(one.start for one in clause.of("hypothetical"))
+        related = [one for one in clause.of("relation", "cautious") if one.start < first]
+        return all(one.negated for one in related)
+    since = ends[-1]
     told = clause.of("relation", "cautious", "emotion")
     kinds = [one.kind for one in told if since <= one.start < emotion.start and not one.negated]
-    if ends and "emotion" in kinds:
-        kinds = kinds[kinds.index("emotion") :]
-    elif ends:
+    if "emotion" not in kinds:
         return True
+    kinds = kinds[kinds.index("emotion") :]
     return not {"relation", "cautious"} & set(kinds)
 
 
@@ -87,6 +90,8 @@ class Relations:
         if not emotions:
             return
         words = frozenset(words_of(clause.text))
+        is_of_all = not self.lexicon.all_of_it.isdisjoint(words_of(clause.text)[:1])
+        words |= self.lexicon.everything if is_of_all else set()
         if emotions == {OTHER} and not words.isdisjoint(self.lexicon.adding):
             return
         if emotions == {OTHER}:
