@@ -236,6 +236,7 @@ FALSE = [
     (GLAD, "The framing is tight.", "shot scale"),
     (SEEN, "A cat is in the garden.", "cat"),
     (STAGED, "One hand is on the lamp.", "elsewhere"),
+    (GLAD, "The smile is real.", "not to be read"),
     (STAGED, "The person stands on the left.", "elsewhere"),
     (STAGED, "Both hands are on a blanket.", "one hand"),
     (SEEN, "At first the gate is closed.", "order in time"),

@@ -29,6 +29,7 @@ OF_SCENE = {
     "thing",
 }
 OF_SPEECH = OF_SCENE - {"face"}
+_BEHOLDERS = {"camera", "lens", "viewer"}  # of "faces the camera" a face alone proves nothing
 _SHORT = 3  # letters; shorter words are in any sentence
 NEVER_TOLD = ("gender",)  # "his coat" may be quoted; "his voice" is the text's own claim
 
@@ -96,7 +97,7 @@ class Retelling:
         return Claim(item.text, "told", (told.row["id"],))
 
     def _sentence_for(self, item: Found, clause: Clause) -> Sentence | None:
-        silent = self.lexicon.glue_words | set(self.lexicon.negations)
+        silent = (self.lexicon.glue_words | set(self.lexicon.negations)) - _BEHOLDERS
         words = [word for word in words_of(item.text) if word not in silent]
         whole = [word for word in words_of(item.text) if word not in self.lexicon.skipped]
         phrases = [" ".join(whole)] if item.kind == "content" else words or whole
