@@ -187,8 +187,13 @@ def _joined(found: Iterable[Found]) -> list[Found]:
     result: list[Found] = []
     for item in found:
         last = result[-1] if result else None
-        if last and item.kind == "unknown" == last.kind and last.end == item.start:
+        if last and item.kind == "unknown" == last.kind and _follows(item, last):
             result[-1] = replace(last, text=f"{last.text} {item.text}", end=item.end)
         else:
             result.append(item)
     return result
+
+
+def _follows(item: Found, last: Found) -> bool:
+    """Right behind it, with no comma in between."""
+    return last.end == item.start and last.part == item.part

@@ -17,8 +17,10 @@ from merr_pipeline.grounding.lexicon import Lexicon
 from merr_pipeline.grounding.tagging import words_of
 from merr_pipeline.grounding.told import Sentence, sentences_of
 from merr_pipeline.grounding.view import EvidenceView
+from merr_pipeline.schema import Row
 
 _PART_END = re.compile(r"[,;.]\s*")
+_OF_PERSON = re.compile(r"^scene, (posture|gestures)\b")
 _NEAR = 5  # words between a hand and what it is on
 _ELSEWHERE = "the scene has it elsewhere"
 
@@ -35,7 +37,7 @@ class Staging:
         """What stands between two commas of a scene: its words, and the same to be asked."""
         thesaurus = self.lexicon.thesaurus
         return [
-            (words_of(part), sentence)
+            ([*_subject(row), *words_of(part)], sentence)
             for row, seen in self.view.scenes
             for part in _PART_END.split(seen)
             for sentence in sentences_of(part, row, thesaurus)
@@ -107,3 +109,8 @@ class Staging:
             if numbers and not {"both", "two"} & set(numbers):
                 return f"the scene has {numbers[0]} {limb.removesuffix('s')}"
         return ""
+
+
+def _subject(row: Row) -> list[str]:
+    """Whom a row is about that names nobody: the posture and the gestures are the main person's."""
+    return ["person"] if _OF_PERSON.match(row["text"]) else []
