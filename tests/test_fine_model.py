@@ -339,6 +339,33 @@ def test_a_text_that_stays_ungrounded_fails_and_keeps_all_but_its_place(tmp_path
     assert len(server.requests) == 2
 
 
+def test_a_text_that_names_its_label_and_nothing_else_is_ungrounded(tmp_path):
+    [row], server = run([answer(changed(text="The person seems angry."))], tmp_path)
+
+    assert (row["status"], row["reason"], row["grounding"]) == ("failed", "ungrounded", 0.0)
+    assert row["detail"].startswith("the text says nothing of the evidence")
+    assert row["detail"] in server.requests[1].body["messages"][3]["content"]
+
+
+def test_a_label_that_the_clip_does_not_bear_out_licenses_nothing(tmp_path):
+    still = clip_rows({}, tone=tone_row("low"), says="Go away!", label="happy")
+    text = "The face looks happy and the voice sounds cheerful. The person is happy."
+    answered = answer(changed(label="happy", text=text, cues=[]))
+    [row], _ = run([answered], tmp_path, works=[work_of(still)])
+
+    assert (row["status"], row["reason"], row["rejected_text"]) == ("failed", "ungrounded", text)
+    assert row["grounding"] == 0.0
+
+
+def test_a_reading_must_be_of_its_own_evidence(tmp_path):
+    says = {"E1": "angry", "E4": "angry", "E9": "anger", "E10": "because somebody betrayed them"}
+    cues = [{"evidence_id": name, "reading": said} for name, said in says.items()]
+    [row], _ = run([answer(changed(cues=cues))], tmp_path)
+
+    kept = {cue["evidence_id"]: cue["reading"] for cue in row["cues"]}
+    assert kept == {"E1": "angry", "E4": None, "E9": "anger", "E10": None}
+
+
 def test_a_cue_of_evidence_that_there_is_not_is_ungrounded(tmp_path):
     cues = [*GOOD["cues"], {"evidence_id": "E77", "reading": "points to anger"}]
     [row], server = run([answer(changed(cues=cues))], tmp_path)

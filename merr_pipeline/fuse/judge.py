@@ -63,18 +63,21 @@ def label_of_text(row: Row) -> str | None:
 def refusal_of(case: Case, answer: Reasoned, max_words: int) -> NotOk | None:
     """Why the text of an answer cannot be kept; None where it can.
 
-    A text with a claim that no evidence shows, or a cue of evidence that there is not, is
-    ``ungrounded``; one that has only the wrong form is ``answer_invalid``. The text is kept as
-    ``rejected_text``, and with it all else of the answer.
+    A text with a claim that no evidence shows, or that tells of none, or a cue of evidence that
+    there is not, is ``ungrounded``; one that has only the wrong form is ``answer_invalid``. The
+    text is kept as ``rejected_text``, and with it all else of the answer.
     """
     label = case.about(answer.label)
     proof = case.checker.check(answer.text, label)
     names = {label, case.grounds.wording.emotion(label).removeprefix("a ").strip('"')}
     untrue = [*_unknown_ids(case, answer), *_claims(proof.ungrounded)]
+    if not proof.rests_on_evidence:
+        untrue.append("the text says nothing of the evidence: tell what face, voice or words show")
     faults = [*untrue, *faults_of_form(answer.text, max_words, names)]
     if not faults:
         return None
-    row = row_of(case, answer) | {"grounding": proof.share, "fine_caption": None}
+    share = proof.share if proof.rests_on_evidence else 0.0
+    row = row_of(case, answer) | {"grounding": share, "fine_caption": None}
     reason = Reason.UNGROUNDED if untrue else Reason.ANSWER_INVALID
     return fail(reason, "; ".join(faults), {**row, "rejected_text": answer.text})
 
@@ -133,9 +136,14 @@ def _claims(ungrounded: Sequence[Claim]) -> Iterator[str]:
 
 
 def _cue(cue: Cue, case: Case, label: str) -> Row:
-    """A reading is a claim of what its evidence means: by itself, or with the evidence's number."""
-    says = (cue.reading, f"{cue.evidence_id} {cue.reading}")
-    held = any(_holds(f"{said.rstrip('.')}.", case, label) for said in says)
+    """A reading is a claim of what its evidence means: by itself, or with the evidence's number.
+
+    By itself it must tell something of the evidence; else it would hold of any.
+    """
+    said = cue.reading.rstrip(".")
+    alone = case.checker.check(f"{said}.", label)
+    held = alone.rests_on_evidence and not alone.ungrounded
+    held = held or _holds(f"{cue.evidence_id} {said}.", case, label)
     return {"evidence_id": cue.evidence_id, "reading": cue.reading if held else None}
 
 

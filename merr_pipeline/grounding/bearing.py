@@ -62,13 +62,17 @@ class Bearings:
             return self._unit_goes_with(row, emotion)
         if row["modality"] == "voice":
             return self._feature_goes_with(row, emotion)
+        if row["modality"] == "scene" and emotion in self.voice.said_with:  # tears that are seen
+            return bool(re.search(self.voice.said_with[emotion], row["text"])) or None
         if row["modality"] == "words" and emotion in self.voice.said_with:
             return bool(re.search(self.voice.said_with[emotion], self.view.said)) or None
         return None
 
     def _unit_goes_with(self, row: Row, emotion: str) -> bool | None:
         code = next((code for code, unit in self.view.units.items() if unit is row), None)
-        if code is None or not self.rules.knows(emotion):
+        if code is None:
+            return self._feature_goes_with(row, emotion)  # the head
+        if not self.rules.knows(emotion):
             return None
         supports = code in self.rules.support(emotion)
         if not supports and self.view.speaks and self.rules.table.units[code].moved_by_speech:

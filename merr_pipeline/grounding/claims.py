@@ -32,6 +32,11 @@ class Grounding:
         return tuple(claim for claim in self.claims if not claim.grounded)
 
     @property
+    def rests_on_evidence(self) -> bool:
+        """Whether any claim points to some: not where a text says no more than an emotion."""
+        return any(claim.grounded and claim.evidence_ids for claim in self.claims)
+
+    @property
     def share(self) -> float:
         """Grounded claims among all, 0..1; a text that claims nothing proves nothing: 0."""
         return 1 - len(self.ungrounded) / len(self.claims) if self.claims else 0.0

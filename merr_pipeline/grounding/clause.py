@@ -7,6 +7,8 @@ from typing import Any
 
 from merr_pipeline.grounding.tagging import Tag
 
+EXCEPTIONS = ("apart from", "except", "besides", "beside", "aside from", "other than", "but for")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -23,6 +25,11 @@ class Found:
     negated: bool = False
     definite: bool = False  # "the smile": it is spoken of, not told
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where its words begin and end."""
+        return self.start, self.end
+
 
 @dataclass(frozen=True)
 class Clause:
@@ -33,13 +40,19 @@ class Clause:
     found: list[Found]
     is_of_speech: bool  # it tells what was said
 
-    def has(self, kind: str) -> bool:
-        """Whether anything of that kind is said."""
-        return any(item.kind == kind for item in self.found)
+    def has(self, *kinds: str) -> bool:
+        """Whether anything of these kinds is said."""
+        return any(item.kind in kinds for item in self.found)
 
     def of(self, *kinds: str) -> list[Found]:
         """What is said of these kinds, in order."""
         return [item for item in self.found if item.kind in kinds]
+
+    @property
+    def has_exception(self) -> bool:
+        """Whether it begins with what it is not about: "apart from the smile"."""
+        said = " ".join(tag.text for tag in self.tags[:2])
+        return said.startswith(EXCEPTIONS)
 
     @property
     def has_relation(self) -> bool:

@@ -17,13 +17,17 @@ from merr_pipeline.grounding.modifying import Modifiers
 from merr_pipeline.grounding.tagging import Tag
 
 BEFORE_LINKS = (
-    "id", "value", "time", "fact", "arousal", "face", "conclusion", "statement", "all_signs",
-    "ignorance",
+    "id", "value", "time", "duration", "fact", "arousal", "face", "conclusion", "statement",
+    "all_signs", "denial", "ignorance",
 )  # fmt: skip
 AFTER_LINKS = (
-    "not", "knowable", "forbidden", "emotion", "relation", "cautious", "certain", "number",
-    "hypothetical", "order", "speech", "comparison", "contrast", "glue", "content",
+    "not", "knowable", "decisive", "forbidden", "emotion", "relation", "cautious", "certain",
+    "number", "hypothetical", "cause", "order", "speech", "comparison", "contrast", "reason",
+    "glue", "content",
 )  # fmt: skip
+
+_ALL_ACTIONS = Thing(say=(), actions=True)
+_MORE = {"more", "other", "further", "additional", "extra"}  # "two other faces": three
 
 
 def read_clause(text: str, tags: list[Tag], grammar: Grammar) -> Clause:
@@ -37,7 +41,7 @@ def _is_of_speech(tag: Tag, grammar: Grammar) -> bool:
     return (
         "speech" in tag
         or "quotationmark" in tag.text
-        or ("ignorance" in tag and bool(grammar.spoken & set(tag.text.split())))
+        or (("ignorance" in tag or "order" in tag) and bool(grammar.spoken & set(tag.text.split())))
         or any(thing.speech for thing in tag.readings.get("thing", ()))
     )
 
@@ -96,13 +100,26 @@ class _Reading:
                 if thing is not None:
                     end = self._tags[other]
                     self._used |= {place, other}
-                    meaning = (thing, tag.readings["number"])
+                    between = {one.text for one in self._tags[place + 1 : other]}
+                    more = bool(_MORE & between) and thing.count == "faces_in_view"
+                    meaning = (thing, tag.readings["number"] + more)
                     text = f"{tag.text} {end.text}"
                     place_in_text = (tag.start, end.end, tag.part, tag.start)
                     self._claims.append(Found("count", meaning, text, None, *place_in_text))
                     break
                 if tells(self._tags[other]):
                     break
+            if place not in self._used and self._of_all_signs(place):
+                self._used.add(place)
+                meaning = (_ALL_ACTIONS, tag.readings["number"])
+                at = (tag.start, tag.end, tag.part, tag.start)
+                self._claims.append(Found("count", meaning, tag.text, None, *at))
+
+    def _of_all_signs(self, place: int) -> bool:
+        """``of the three, the smile is the strongest``: so many facial actions are there."""
+        before = [tag.text for tag in self._tags[max(0, place - 2) : place]]
+        compares = any("comparison" in tag for tag in self._tags)
+        return compares and before[:1] == ["of"] and before[-1] in ("of", "the", "these", "those")
 
     def _countable(self, tag: Tag) -> Thing | None:
         things = tag.readings.get("thing", ())
@@ -131,7 +148,10 @@ class _Reading:
             return "degree", tag.readings["degree"]
         if "quality" in tag and (wrong := self._linker.right_behind(place)) is not None:
             return "unknown", self._tags[wrong].text  # "a fast pitch"
-        if alone := tag.readings.get("alone"):
+        if "alone" in tag and self._linker.is_said_of_another(place):
+            return "unknown", None  # "the eyes are blue"
+        alone = tag.readings.get("alone")
+        if alone and not self._linker.is_feeling(place):
             return "needs", alone
         if "thing" in tag:
             thing = tag.readings["thing"][0]
@@ -141,7 +161,7 @@ class _Reading:
         if self._is_ordinal(place):
             return "glue", None
         for kind in AFTER_LINKS:
-            if kind in tag:
+            if kind in tag and not (kind == "forbidden" and "emotion" in tag):
                 return kind, tag.readings[kind]
         is_plain = "quality" in tag and all(word in self._grammar.glue for word in tag.text.split())
         return ("glue" if is_plain else "unknown"), None
@@ -167,8 +187,13 @@ def _joined(found: Iterable[Found]) -> list[Found]:
     result: list[Found] = []
     for item in found:
         last = result[-1] if result else None
-        if last and item.kind == "unknown" == last.kind and last.end == item.start:
+        if last and item.kind == "unknown" == last.kind and _follows(item, last):
             result[-1] = replace(last, text=f"{last.text} {item.text}", end=item.end)
         else:
             result.append(item)
     return result
+
+
+def _follows(item: Found, last: Found) -> bool:
+    """Right behind it, with no comma in between."""
+    return last.end == item.start and last.part == item.part

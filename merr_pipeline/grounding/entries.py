@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from merr_pipeline.emotion.facs import Code
 
+ANY_WORDS = r"\w"  # what a transcript needs, where any words will do
 MOVED = "moved"  # the quality of a part of the face that does anything at all
 
 
@@ -101,11 +102,24 @@ class Grammar(_Entry):
     definite: frozenset[str]
     ordinals: frozenset[str]
     stops: frozenset[str]
+    relative: frozenset[str]
+    contrasting: frozenset[str]
+    hardly: frozenset[str]
+    modals: frozenset[str]
+    subordinating: frozenset[str]
+    impossible: frozenset[str]
+    existential: frozenset[str]
     existence: frozenset[str]
     neither: frozenset[str]
     ellipses: frozenset[str]
     perceived: frozenset[str]
     spoken: frozenset[str]
+    pronouns: frozenset[str]
+    alike: frozenset[str]
+    copulas: frozenset[str]
+    people: frozenset[str]
+    others: frozenset[str]
+    about: frozenset[str]
     glue: frozenset[str] = frozenset()  # single words, in all their forms
 
 
@@ -136,7 +150,16 @@ class Thing(_Entry):
         fitting = [self.does[name] for name in qualities if name in self.does]
         if len(fitting) > 1 and all(one.words for one in fitting):  # "a raised voice"
             return Needs(words=_merged([one.words for one in fitting]))
+        if len(fitting) > 1 and all(one.any for one in fitting):
+            return Needs(any=_shared([one.any for one in fitting]))
         return fitting[0] if fitting else None
+
+
+def _shared(codes: Sequence[tuple[Code, ...]]) -> tuple[Code, ...]:
+    """What several readings have in common; else, as for "squeezed lips", what any of them has."""
+    first, *others = codes
+    common = tuple(code for code in first if all(code in other for other in others))
+    return common or tuple(dict.fromkeys(code for one in codes for code in one))
 
 
 def _merged(tables: Iterable[dict[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
@@ -166,21 +189,38 @@ class Statement(_Entry):
     needs: Expression | None = None
     lacks: Expression | None = None
     label: Literal["none"] | None = None
-    signs: Literal["moved_by_speech", "measured"] | None = None
+    signs: Literal["moved_by_speech", "measured", "all_active"] | None = None
     strongest: DegreeRange | None = None
-    reliability: Literal["low", "moderate"] | None = None
-    words: Literal["before_the_peak"] | None = None
+    reliability: Literal["low", "doubtful", "moderate"] | None = None
+    words: Literal["before_the_peak", "untimed"] | None = None
+
+
+class SceneWords(_Entry):
+    """Words of a described scene that go with certain others; the file says how."""
+
+    limbs: frozenset[str]
+    places: frozenset[str]
+    postures: frozenset[str]
+    persons: frozenset[str]
 
 
 class Speech(_Entry):
     """What is said by somebody; ``needs`` must be found in what was said.
 
-    ``repeats``: or what is quoted beside it was said more than once.
+    ``repeats``: or what is quoted beside it was said more than once; ``times``: just so often.
+    ``deniable``: a "not" before it is the text's own; else it must be in what was said.
     """
 
     say: tuple[str, ...]
     needs: Expression | None = None
     repeats: bool = False
+    times: int = 0
+    deniable: bool = True
+
+    @property
+    def can_be_denied(self) -> bool:
+        """Whether a "no" before it says that nothing was said so."""
+        return self.deniable and self.needs not in (None, ANY_WORDS)
 
 
 Holds = Literal[

@@ -18,6 +18,7 @@ from merr_pipeline.grounding.entries import (
     Grammar,
     Grouped,
     Quality,
+    SceneWords,
     Speech,
     Statement,
     Thing,
@@ -40,6 +41,7 @@ TEMPLATE = "grounding_lexicon.yaml"
 
 Way = Literal["for", "against"]
 Words = tuple[str, ...]
+Comparison = Literal["more", "less", "most", "least", "second", "third", "stronger", "weaker"]
 
 
 class Lexicon(BaseModel):
@@ -56,20 +58,34 @@ class Lexicon(BaseModel):
     all_signs: Words
     negations: Words
     ignorance: Words
+    denials: Words
     knowable: Words
+    decisive: Words
+    set_aside: frozenset[str]
+    strength_words: frozenset[str]
+    open_questions: frozenset[str]
+    all_of_it: frozenset[str]
+    adding: frozenset[str]
+    tellings: frozenset[str]
+    question_words: frozenset[str]
+    counterfactual: frozenset[str]
+    everything: frozenset[str]
     relations: dict[Way, Words]
     cautious: dict[Way, Words]
     contrasts: Words
-    comparisons: dict[Literal["more", "less", "most", "least"], Words]
+    comparisons: dict[Comparison, Words]
     certain: Words
     hypothetical: Words
     order: Words
     earlier: frozenset[str]
     later: frozenset[str]
+    listed: frozenset[str]
+    next: frozenset[str]
     start: Words
     finish: Words
     among_words: Words
     speech: tuple[Speech, ...]
+    scene: SceneWords
     sayings: Words
     feelings: frozenset[str]
     no_clues: frozenset[str]
@@ -77,6 +93,9 @@ class Lexicon(BaseModel):
     statements: tuple[Statement, ...]
     conclusions: tuple[ConclusionSaying, ...]
     emotions: dict[str, Words]
+    bearers: dict[Literal["face", "voice", "words", "nothing"], Words]
+    causes: Words
+    reasons: Words
     forbidden: dict[str, Words]
     synonyms: tuple[Words, ...]
     irregular: dict[str, Words]
@@ -101,6 +120,7 @@ class Lexicon(BaseModel):
             ("cautious", self.cautious),
             ("comparison", self.comparisons),
             ("emotion", self.emotions),
+            ("bearer", self.bearers),
             ("forbidden", self.forbidden),
         ):
             for name, texts in by_name.items():
@@ -109,11 +129,15 @@ class Lexicon(BaseModel):
             ("all_signs", self.all_signs),
             ("not", self.negations),
             ("ignorance", self.ignorance),
+            ("denial", self.denials),
             ("knowable", self.knowable),
+            ("decisive", self.decisive),
             ("certain", self.certain),
             ("order", self.order),
             ("hypothetical", self.hypothetical),
             ("contrast", self.contrasts),
+            ("cause", self.causes),
+            ("reason", self.reasons),
             ("glue", tuple(sorted(self.glue))),
         ):
             yield from _patterns(texts, kind, None)
@@ -141,7 +165,8 @@ class Lexicon(BaseModel):
         return frozenset(form for one in self.glue if " " not in one for form in forms(one))
 
     @cached_property
-    def _full_grammar(self) -> Grammar:
+    def grammar_with_glue(self) -> Grammar:
+        """The grammar with all words of glue."""
         return self.grammar.model_copy(update={"glue": self.glue_words})
 
     @cached_property
@@ -170,11 +195,20 @@ class Lexicon(BaseModel):
     def read(self, text: str, more: PatternIndex) -> Clause:
         """One clause. ``more`` are patterns that the evidence adds; they come before our own."""
         tagger = Tagger((more, self.index), self.skipped, self.degree_words)
-        return read_clause(text, tagger.tags(text), self._full_grammar)
+        return read_clause(text, tagger.tags(text), self.grammar_with_glue)
 
     def adds_nothing(self, text: str) -> bool:
-        """Whether a clause has only adverbs and glue, so that it belongs to the one before."""
-        return self._plain_words.issuperset(words_of(text))
+        """Whether a clause has only adverbs and glue, so that it belongs to the one before.
+
+        One that begins with "both" or "it" is understood by `carrying`.
+        """
+        words = words_of(text)
+        return self._plain_words.issuperset(words) and words[0] not in self.grammar.pronouns
+
+    @cached_property
+    def negation_words(self) -> frozenset[str]:
+        """Negations of one word."""
+        return frozenset(one for one in self.negations if " " not in one)
 
     @cached_property
     def _plain_words(self) -> frozenset[str]:

@@ -13,11 +13,18 @@ from merr_pipeline.grounding.tagging import Tag
 FARTHEST = 5  # telling tags between a quality and its thing
 NEAR = 1  # the same, for a quality that may as well be glue: "together"
 
+_ARTICLES = ("a", "an", "the", "some", "any")
+
 
 def tells(tag: Tag) -> bool:
     """Whether it is more than glue, an adverb or a quality."""
     is_thing = any(thing.does for thing in tag.readings.get("thing", ()))
     return is_thing or not ({"glue", "quality", "degree", "not"} & set(tag.readings))
+
+
+def is_small(tag: Tag) -> bool:
+    """An article, an adverb, a "not"."""
+    return bool({"degree", "not"} & set(tag.readings)) or tag.text in _ARTICLES
 
 
 def is_act(tag: Tag) -> bool:
@@ -36,13 +43,22 @@ class Linker:
         """For each quality, by its place: the places of its things, and what must be there."""
         links: dict[int, list[tuple[int, Needs]]] = {}
         for place, tag in enumerate(self._tags):
-            if "quality" not in tag or _is_already_something(tag):
+            is_taken = _is_already_something(tag) or self.is_feeling(place)
+            if "quality" not in tag or is_taken or self._is_of_a_row(place):
                 continue
             best = self._nearest_thing(place)
             if best is not None and not self._is_rather_a_degree(place, best[0]):
                 links[place] = [best]
         self._add_coordinated(links)
+        self._add_likened(links)
         return links
+
+    def is_feeling(self, place: int) -> bool:
+        """``may point to calm``: an emotion that is borne on, not how something is."""
+        if "emotion" not in self._tags[place]:
+            return False
+        before = [tag for tag in self._tags[:place] if not is_small(tag)][-1:]
+        return bool(before) and ("relation" in before[0] or "cautious" in before[0])
 
     def _nearest_thing(self, place: int) -> tuple[int, Needs] | None:
         """The thing that can be so; one that stands right behind the quality must be it."""
@@ -108,6 +124,46 @@ class Linker:
                     if (needs := one.needs(names)) is not None:
                         things.append((other, needs))
                         linked.add(other)
+
+    def _add_likened(self, links: dict[int, list[tuple[int, Needs]]]) -> None:
+        """``the brows are still, and so are the lips``: it is said of both."""
+        linked = {thing for things in links.values() for thing, _ in things}
+        for quality, things in links.items():
+            names = self._tags[quality].readings["quality"]
+            for place in self._likened_behind(max(quality, things[-1][0])):
+                tag = self._tags[place]
+                needs = (one.needs(names) for one in tag.readings.get("thing", ()))
+                found = next((one for one in needs if one is not None), None)
+                if found is not None and place not in linked:
+                    things.append((place, found))
+                    linked.add(place)
+
+    def _likened_behind(self, place: int) -> Sequence[int]:
+        """The places of what stands behind an "as is", up to the next comma."""
+        alike = place + 1
+        while alike < len(self._tags) and self._tags[alike].text in self._grammar.joining:
+            alike += 1
+        if alike == len(self._tags) or self._tags[alike].text not in self._grammar.alike:
+            return ()
+        part = self._tags[alike].part
+        return [n for n in range(alike, len(self._tags)) if self._tags[n].part == part]
+
+    def _is_of_a_row(self, place: int) -> bool:
+        """``mouth corners and brows go up together``: at once, not towards each other."""
+        before = self._tags[place - 1] if place else None
+        is_together = self._tags[place].text == "together"
+        return is_together and before is not None and "quality" in before
+
+    def is_said_of_another(self, place: int) -> bool:
+        """``the eyes are blue``: of the thing right before it, which cannot be so."""
+        before = place - 1
+        while before >= 0 and (
+            self._tags[before].text in self._grammar.copulas or "degree" in self._tags[before]
+        ):
+            before -= 1
+        if before < 0 or before == place - 1:
+            return False
+        return any(thing.does for thing in self._tags[before].readings.get("thing", ()))
 
     def _next_in_row(self, thing: int, step: int) -> int | None:
         joined, place = False, thing + step

@@ -19,7 +19,15 @@ from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
 FEW = 2  # of more units that one part of the face has, it is enough that some are measured
+_NOTE = re.compile(r"[(\[][^)\]]*[)\]]")  # "(laughs)"
+COUNTED_WORDS = {  # a transcript may be counted in several ways: "Wait..." is a sentence, or none
+    "questions": (r"[?？]+",),
+    "exclamations": (r"[!！]+",),
+    "sentences": (r"\w[^.!?…。！？]*[.!?…。！？]+", r"\w.*?(?:(?<!\.)\.(?!\.)|[!?。！？]+)"),
+    "words": (r"\w+(?:['’-]\w+)*",),
+}
 NOWHERE = "in no evidence"
+_UNGRADED = frozenset(("shot_scale",))  # "very close" is the word for one of its values
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class Prover:
     def _text(self, item: Found, wanted: str) -> Claim:
         row = self.view.find(wanted)
         if item.negated:
-            known = self.view.words if wanted.startswith("^transcript") else self.view.units
+            known = self.view.units if wanted.startswith("^none of") else self.view.words
             wrong = "the evidence says so" if row else "" if known else NOWHERE
             return Claim(item.text, "fact", why=wrong)
         return Claim(item.text, "fact", (row["id"],) if row else (), "" if row else NOWHERE)
@@ -115,7 +123,8 @@ class Prover:
         read = self.view.reads(needs)
         if not read:
             return Claim(item.text, "fact", why=f"{NOWHERE}, as it was not measured")
-        fitting = [row for row, word, wanted in read if self._fits(word, wanted, item.degree)]
+        degree = item.degree if _UNGRADED.isdisjoint(needs.words) else None
+        fitting = [row for row, word, wanted in read if self._fits(word, wanted, degree)]
         if bool(fitting) == item.negated:
             told = "; ".join(row["text"] for row, _, _ in read)
             return Claim(item.text, "fact", why=f"{NOWHERE}, which says: {told}")
@@ -124,8 +133,9 @@ class Prover:
 
     def _fits(self, word: str, wanted: Sequence[str], degree: str | None) -> bool:
         """Whether a feature reads so; a strong adverb asks for the strongest of the words."""
-        is_denied = degree is not None and degree.startswith(NOT)
-        voice = self.degrees[degree].voice if degree and not is_denied else None
+        if degree is not None and degree.startswith(NOT):  # "no noticeable pauses"
+            return not self._fits(word, wanted, degree.removeprefix(NOT))
+        voice = self.degrees[degree].voice if degree else None
         if voice == "strong":
             wanted = wanted[-1:]
         elif voice == "weak":
@@ -145,9 +155,10 @@ class Prover:
     def _counted(self, thing: Thing, number: int, item: Found) -> Row | None:
         if thing.actions:
             return self._counted_actions(number, negated=item.negated)
-        if thing.count == "questions":
-            asked = len(re.findall(r"[?？]+", self.view.said))
-            return self.view.words if asked == number else None
+        if thing.count in COUNTED_WORDS:
+            said = _NOTE.sub(" ", self.view.said)
+            counts = {len(re.findall(one, said)) for one in COUNTED_WORDS[thing.count]}
+            return self.view.words if number in counts else None
         if thing.count == "shots":
             thing, number = thing.model_copy(update={"count": "cuts"}), number - 1
         row, word = self.view.named.get(thing.count or "", (None, ""))

@@ -10,10 +10,26 @@ QUOTATION = re.compile(r'"([^"]*)"')
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE_END = re.compile(
     r"(?<=[.!?;])\s+"
-    r"|,\s+(?:while|but|although|though(?! only)|whereas|because|since|only that)\s+"
+    r"|,\s+(?:while|although|though(?! only)|whereas|only that)\s+"
+    r"|,\s+but(?! (?:by no means|not|hardly|never|far from) \w+(?:ed|en|ive),)\s+"
+    r"|,\s+(?=(?:because|since)\b)"
+    r"|,\s+(?:yet|even though|even if|albeit(?! only))\s+"
+    r"|,\s+which\s+(?=(?:the |a )?(?:\w+ ){0,2}(?:cannot|can neither|could not|can not|neither)\b)"
     r"|,\s+so\s+(?!(?:does|do|may)\b)"
+    r"|,?\s+and\s+(?=(?:can't|cannot|can not|could not|couldn't|does not|doesn't|do not|don't)"
+    r" (?:say|explain|tell|know|give|name)\b)"
     r"|,\s+as\s+(?=(?:no|there|neither|nothing|none|it|the face tool)\b)"
 )
+
+# "can't" is left: it has sayings of its own, as "cannot" has.
+_CONTRACTED_NOT = re.compile(
+    r"\b(is|are|was|were|do|does|did|has|have|had|would|should|need)n't\b", re.IGNORECASE
+)
+
+
+def spelt_out(text: str) -> str:
+    """``isn't`` is read as ``is not``."""
+    return _CONTRACTED_NOT.sub(r"\1 not", text.replace("’", "'"))
 
 
 def sentences_of(text: str) -> list[str]:

@@ -11,21 +11,54 @@ from dataclasses import dataclass
 
 from merr_pipeline.grounding.bearing import DOUBTFUL, Bearings, Way
 from merr_pipeline.grounding.claims import Claim
-from merr_pipeline.grounding.clause import Clause
+from merr_pipeline.grounding.clause import Clause, Found
 from merr_pipeline.grounding.lexicon import Lexicon
 from merr_pipeline.grounding.retelling import Proven
 from merr_pipeline.grounding.tagging import words_of
 from merr_pipeline.grounding.view import EvidenceView, is_unsure
 from merr_pipeline.schema import Row
 
+OTHER = "other state"
+"""Of the lexicon's emotions, what no clue tells, as irony: to be named beside another alone."""
+
 
 def emotions_meant(clause: Clause) -> set[str]:
     """The emotions of a clause, but for those that another is held against: "better than"."""
     ends = [tag.start for tag in clause.tags if "contrast" in tag]
-    named = clause.of("emotion")
+    unreal = thought_of(clause)
+    named = [item for item in clause.of("emotion") if item.start not in unreal]
     meant = [item for item in named if not item.negated] or named
     before = [item for item in meant if not ends or item.start < ends[0]]
     return {item.meaning for item in before or meant}
+
+
+def thought_of(clause: Clause) -> set[int]:
+    """Where the emotions stand that are only thought of: "without excluding fear".
+
+    It is about what follows it, up to a new relation, "proves no joy but suggests grief", and about
+    what stands before it, "fear cannot be excluded", where no relation is.
+    """
+    sayings = clause.of("hypothetical")
+    return {one.start for one in clause.of("emotion") if sayings and _is_thought_of(one, clause)}
+
+
+def _codes(faces: Sequence[Found]) -> list[str]:
+    return [code for item in faces for code in item.meaning]
+
+
+def _is_thought_of(emotion: Found, clause: Clause) -> bool:
+    ends = [one.end for one in clause.of("hypothetical") if one.start < emotion.start]
+    if not ends:  # "joy is suggested, not proven"
+        first = min(one.start for one in clause.of("hypothetical"))
+        related = [one for one in clause.of("relation", "cautious") if one.start < first]
+        return all(one.negated for one in related)
+    since = ends[-1]
+    told = clause.of("relation", "cautious", "emotion")
+    kinds = [one.kind for one in told if since <= one.start < emotion.start and not one.negated]
+    if "emotion" not in kinds:
+        return True
+    kinds = kinds[kinds.index("emotion") :]
+    return not {"relation", "cautious"} & set(kinds)
 
 
 @dataclass(frozen=True)
@@ -53,43 +86,84 @@ class Relations:
 
         What is said with caution, and names no clue, is about all that the text names.
         """
-        denied = [item for item in clause.of("relation", "cautious") if item.negated]
-        ways: set[Way] = {
-            item.meaning for item in clause.of("relation", "cautious") if not item.negated
-        }
         emotions = emotions_meant(clause)
-        named = [item for item in clause.of("emotion") if item.negated]
-        if (
-            clause.has_relation
-            and len(named) == len(clause.of("emotion"))
-            and not self._clues(proven)[0]
-        ):
-            yield Claim(
-                clause.text, "relation", why=self._fault_of_denial({i.meaning for i in named})
-            )
+        if not emotions:
             return
-        if not clause.has("emotion") or (not ways and not hedged) or clause.has("hypothetical"):
+        words = frozenset(words_of(clause.text))
+        is_of_all = not self.lexicon.all_of_it.isdisjoint(words_of(clause.text)[:1])
+        words |= self.lexicon.everything if is_of_all else set()
+        if emotions == {OTHER} and not words.isdisjoint(self.lexicon.adding):
             return
-        if not ways and emotions == {self.label}:
+        if emotions == {OTHER}:
+            yield Claim(clause.text, "relation", why="no clue is known to bear on this")
+            return
+        emotions -= {OTHER}
+        proven = self._not_set_aside(clause, proven)
+        related = [item for item, _ in proven if item.kind in ("relation", "cautious")]
+        denied = [item for item in related if item.negated]
+        ways: set[Way] = {item.meaning for item in related if not item.negated}
+        named = {item.meaning for item in clause.of("emotion") if item.negated}
+        if clause.has_relation and named >= emotions and not self._clues(proven)[0]:
+            is_against = bool(denied) and all(item.meaning == "against" for item in denied)
+            fault = self._fault_of_denial(emotions, "against" if is_against else "for")
+            yield Claim(clause.text, "relation", why=fault)
+            return
+        if not ways and not hedged and not denied:
+            return
+        if not ways and not denied and emotions == {self.label}:
             return
         if denied and not ways:
             ways = {"against" if item.meaning == "for" else "for" for item in denied}
         ways = ways or {"for"}
         if not denied and all(item.negated for item in clause.of("emotion")):
             ways = {"against" if way == "for" else "for" for way in ways}
-        cautious = self.is_cautious(clause, hedged=hedged)
+        cautious = self.is_cautious(clause, hedged=hedged) or bool(denied)
         if len(emotions) > 1 and cautious and ways == {"for"}:
-            yield Claim(clause.text, "relation", why=self._fault_of_several(proven, emotions))
+            rows = self._clues(proven)[0] or self._clues(all_proven)[0]
+            yield Claim(clause.text, "relation", why=self._fault_of_several(rows, emotions))
+            return
+        if len(emotions) > 1 and cautious and ways == {"against"}:
+            faults = [
+                self._cautious_fault(words, proven, all_proven, one, "against")
+                for one in sorted(emotions)
+            ]
+            yield Claim(clause.text, "relation", why="; ".join(filter(None, faults)))
             return
         if len(ways) > 1 or len(emotions) != 1:
             yield Claim(clause.text, "relation", why="it is not clear which clue bears on what")
             return
         [way], [emotion] = ways, emotions
+        if missing := self._missing_clues(clause, proven):
+            yield Claim(clause.text, "relation", why=self._fault_of_absence(missing, emotion, way))
+            return
         faults = list(self._plain_faults(clause, proven, emotion, way, hedged=hedged or cautious))
         if faults and cautious:
-            fault = self._cautious_fault(proven, all_proven, emotion, way)
+            fault = self._cautious_fault(words, proven, all_proven, emotion, way)
             faults = [*faults[:1], fault] if fault else []
         yield Claim(clause.text, "relation", why="; ".join(faults))
+
+    def _not_set_aside(self, clause: Clause, proven: Sequence[Proven]) -> list[Proven]:
+        """Without what "besides the smile" or "despite the frown" leaves out of account."""
+        aside = [tag for tag in clause.tags if tag.text in self.lexicon.set_aside]
+        return [
+            (item, claim)
+            for item, claim in proven
+            if not any(tag.part == item.part and tag.start <= item.start for tag in aside)
+        ]
+
+    def _missing_clues(self, clause: Clause, proven: Sequence[Proven]) -> list[str]:
+        """Facial actions that would tell and are not there; none where another clue is."""
+        faces = clause.of("face")
+        if self.lexicon.counterfactual.isdisjoint(words_of(clause.text)) or not faces:
+            return []
+        heard = any(item.kind in ("fact", "needs", "arousal") for item, _ in proven)
+        return [] if heard or not all(item.negated for item in faces) else _codes(faces)
+
+    def _fault_of_absence(self, codes: Sequence[str], emotion: str, way: Way) -> str:
+        rules = self.bearings.rules
+        telling = rules.support(emotion) if way == "for" else rules.against(emotion)
+        fitting = rules.knows(emotion) and any(code in telling for code in codes)
+        return "" if fitting else f"{' or '.join(codes)} would not speak {way} {emotion}"
 
     def _plain_faults(
         self, clause: Clause, proven: Sequence[Proven], emotion: str, way: Way, *, hedged: bool
@@ -163,12 +237,19 @@ class Relations:
         return [*sorted(words), *facts]
 
     def _cautious_fault(
-        self, proven: Sequence[Proven], all_proven: Sequence[Proven], emotion: str, way: Way
+        self,
+        words: frozenset[str],
+        proven: Sequence[Proven],
+        all_proven: Sequence[Proven],
+        emotion: str,
+        way: Way,
     ) -> str:
         """Any clue may be named that goes with the emotion, and none that does not."""
         rows, whole = self._clues(proven)
         if not rows:
             rows, whole = self._clues(all_proven)
+        if not rows and not words.isdisjoint(self.lexicon.everything):
+            return self._fault_of_everything(emotion, way)
         wanted = way == "for"
         does = {row["text"]: self.bearings.goes_with(row, emotion) for row in rows}
         contrary = [text for text, goes in does.items() if goes is (not wanted)]
@@ -181,17 +262,29 @@ class Relations:
             return f"no clue is named that goes with {emotion}"
         return ""
 
-    def _fault_of_denial(self, emotions: set[str]) -> str:
-        """``nothing speaks for anger``: no facial action does."""
+    def _fault_of_everything(self, emotion: str, way: Way) -> str:
+        """``the evidence may point to it``: most of the face does, and most of the voice."""
+        votes = {"face": 0, "voice": 0}
+        for row in self.view.rows:
+            goes = self.bearings.goes_with(row, emotion)
+            if goes is not None and row["modality"] in votes:
+                votes[row["modality"]] += 1 if goes is (way == "for") else -1
+        if min(votes.values()) >= 0 and max(votes.values()) > 0:
+            return ""
+        return f"the evidence as a whole does not speak {way} {emotion}"
+
+    def _fault_of_denial(self, emotions: set[str], way: Way = "for") -> str:
+        """``nothing speaks for anger``, or against it: no facial action does."""
         for emotion in sorted(emotions):
-            for row in self.view.units.values():
-                if self.bearings.goes_with(row, emotion):
-                    return f"{row['text']} goes with {emotion}"
+            for code, row in self.view.units.items():
+                goes = self.bearings.goes_with(row, emotion)
+                if goes if way == "for" else self.bearings.of_unit(code, emotion, way):
+                    does = "goes with" if way == "for" else "speaks against"
+                    return f"{row['text']} {does} {emotion}"
         return "" if self.view.measures_faces else "no face was measured"
 
-    def _fault_of_several(self, proven: Sequence[Proven], emotions: set[str]) -> str:
+    def _fault_of_several(self, rows: Sequence[Row], emotions: set[str]) -> str:
         """Each clue goes with one of the emotions, and each emotion with a clue."""
-        rows, _ = self._clues(proven)
         goes = {name: [self.bearings.goes_with(row, name) for row in rows] for name in emotions}
         for name, does in goes.items():
             if True not in does:
@@ -203,9 +296,12 @@ class Relations:
 
     def _clues(self, proven: Sequence[Proven]) -> tuple[list[Row], bool]:
         """Face and voice as they are named; whether all of one is meant by "face and voice"."""
-        ids = {one for item, claim in proven if claim for one in claim.evidence_ids}
+        ids = {
+            i for item, claim in proven if claim and item.kind != "time" for i in claim.evidence_ids
+        }
         ids |= {one for item, _ in proven if item.kind == "id" for one in item.meaning}
         telling = [row for row in self.view.rows if row["modality"] in ("face", "voice", "words")]
+        telling += [row for row, _ in self.view.scenes]
         for item, _ in proven:
             if item.kind == "thing":  # "brows and eyes": what they show
                 ids |= {row["id"] for row in self._units(item.meaning.units)}

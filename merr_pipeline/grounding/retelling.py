@@ -16,6 +16,7 @@ from merr_pipeline.grounding.view import EvidenceView
 
 Proven = tuple[Found, Claim | None]
 OF_SCENE = {
+    "statement",
     "unknown",
     "number",
     "content",
@@ -28,6 +29,7 @@ OF_SCENE = {
     "thing",
 }
 OF_SPEECH = OF_SCENE - {"face"}
+_BEHOLDERS = {"camera", "lens", "viewer"}  # of "faces the camera" a face alone proves nothing
 _SHORT = 3  # letters; shorter words are in any sentence
 NEVER_TOLD = ("gender",)  # "his coat" may be quoted; "his voice" is the text's own claim
 
@@ -53,8 +55,9 @@ class Retelling:
 
     @cached_property
     def _seen(self) -> list[Sentence]:
-        row, thesaurus = self.view.scene, self.lexicon.thesaurus
-        return sentences_of(self.view.seen, row, thesaurus) if row else []
+        """Of the whole scene and of each of its parts; each proves its own sentences."""
+        thesaurus = self.lexicon.thesaurus
+        return [one for row, seen in self.view.scenes for one in sentences_of(seen, row, thesaurus)]
 
     def anything(self, clauses: Sequence[Clause]) -> list[Claim]:
         """What a sentence tells that has no word but such as claim nothing elsewhere."""
@@ -64,6 +67,10 @@ class Retelling:
                 if told := [one for one in words if sentence.tells(one, self.lexicon.thesaurus)]:
                     return [Claim(told[0], "told", (sentence.row["id"],))]
         return []
+
+    def is_told(self, item: Found, clause: Clause) -> bool:
+        """Whether it is of what was said or seen."""
+        return self._sentence_for(item, clause) is not None
 
     def mended(self, clause: Clause, proven: Sequence[Proven]) -> list[Proven]:
         """Claims that nothing measured proves, but what was said, or a scene as it was seen."""
@@ -90,13 +97,13 @@ class Retelling:
         return Claim(item.text, "told", (told.row["id"],))
 
     def _sentence_for(self, item: Found, clause: Clause) -> Sentence | None:
-        silent = self.lexicon.glue_words | set(self.lexicon.negations)
+        silent = (self.lexicon.glue_words | set(self.lexicon.negations)) - _BEHOLDERS
         words = [word for word in words_of(item.text) if word not in silent]
         whole = [word for word in words_of(item.text) if word not in self.lexicon.skipped]
         phrases = [" ".join(whole)] if item.kind == "content" else words or whole
         if item.kind == "not":
             return self._denial(item, clause)
-        if item.kind == "needs" and item.meaning.text:
+        if item.kind == "needs" and (item.meaning.text or "").startswith("^transcript"):
             return None  # "nobody laughs"
         for sentence in self._sentences(item, clause):
             if item.negated and not sentence.denies:

@@ -49,8 +49,10 @@ def _places(text: str) -> tuple[tuple[str, ...], ...]:
 def patterns_of(text: str, kind: str, meaning: Any) -> Iterator[Pattern]:
     """All patterns that a text of the file stands for: one for each choice it leaves."""
     if group := _GROUP.search(text):
-        choices = group[1].split("|") + ([""] if group[2] else [])
-        for choice in choices:
+        choices = group[1].split("|")
+        words = "|".join(choice for choice in choices if " " not in choice)  # one place for all
+        choices = [choice for choice in choices if " " in choice]
+        for choice in [*([words] if words else []), *choices, *([""] if group[2] else [])]:
             yield from patterns_of(
                 text[: group.start()] + choice + text[group.end() :], kind, meaning
             )
@@ -136,7 +138,8 @@ class PatternIndex:
         self._stems: dict[str, list[_Sought]] = {}  # by the first two letters
         self._words: set[str] = set()
         for pattern in patterns:
-            self._words.update(one for place in pattern.words for one in place)
+            for place in pattern.words:
+                self._words.update(place)
             sought = (pattern, _exact_last_words(pattern.words))
             for one in pattern.words[0]:
                 if one.endswith("*"):

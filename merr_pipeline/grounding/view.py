@@ -21,7 +21,14 @@ _QUOTED = re.compile(r'^[a-z ]+ \([^():"]*\): "(.*)"$', re.DOTALL)
 _POSE = re.compile(r"^head (.+?)(?: at [\d.]+ s)?$")
 _UNMEASURED = re.compile(r"^not measured by the face tool")
 _CODES = re.compile(r"AU\d\d")
+_SMALL = 12  # a whole number up to this may count anything
+_UNITS = {
+    " syll/s": "syllables|syll per second|s",
+    " Hz": "hz|hertz",
+    " st": "semitones|semitone|st",
+}
 _SHORTEST_RUN, _LONGEST_RUN = 5, 12  # words; longer ones are found in pieces
+DURATION = "rightduration"  # stands for a duration that is the one from the words to the peak
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -39,8 +46,7 @@ class EvidenceView:
     speaks: bool = False  # a voice or words are there, so mouth actions may be speech
     words: Row | None = None
     said: str = ""  # the transcript
-    scene: Row | None = None
-    seen: str = ""  # the scene as a model describes it
+    scenes: list[tuple[Row, str]] = field(default_factory=list)  # as a model sees them
     peak: Row | None = None
     patterns: list[Pattern] = field(default_factory=list)
 
@@ -60,6 +66,13 @@ class EvidenceView:
     def find(self, wanted: str) -> Row | None:
         """The first item whose text matches this expression."""
         return next((row for row in self.rows if re.search(wanted, row["text"])), None)
+
+    @property
+    def words_to_peak_s(self) -> float | None:
+        """How far apart the words and the most expressive moment are; None if that is unknown."""
+        times = [row["time_s"] for row in (self.words, self.peak) if row]
+        known = [time for time in times if time is not None]
+        return round(abs(known[0] - known[1]), 2) if len(known) == len(times) == 2 else None
 
     def has(self, modality: str) -> bool:
         """Whether anything of that kind is there."""
@@ -100,6 +113,7 @@ def read_evidence(rows: Sequence[Row], voice: VoiceNames, table: ActionUnitTable
         for said in (f"{code}|au{int(code[2:])}", unit.name)
     ]
     view.patterns += _value_patterns(rows)
+    view.patterns.append(Pattern.read(DURATION, "duration", None))
     view.patterns += _time_patterns(rows)
     sayings = {name: said for name, said in view.named.items() if said[0]["modality"] == "voice"}
     view.patterns += _combined_patterns(sayings, voice)
@@ -138,9 +152,10 @@ def _value_patterns(rows: Iterable[Row]) -> Iterator[Pattern]:
 def _sayings_of_value(row: Row) -> set[str]:
     value = row["value"]
     if row["modality"] == "voice":
-        return (
-            {f"{abs(value):g}", f"{abs(value):.2f}"} if value != int(value) or value > 12 else set()
-        )
+        numbers = {f"{abs(value):g}", f"{abs(value):.2f}"}
+        unit = next((said for unit, said in _UNITS.items() if row["text"].endswith(f"{unit})")), "")
+        with_unit = {f"{number} {unit}" for number in numbers if unit}
+        return with_unit | (numbers if value != int(value) or value > _SMALL else set())
     if row["scale"] is None:
         return set()
     texts = {f"{value:.2f}", f"{value:.1f}"} if row["scale"] != "probability" else {f"{value:.2f}"}
@@ -207,8 +222,9 @@ def _read_scene(row: Row, view: EvidenceView) -> None:
     if named is None:
         return
     if named[1].startswith("scene"):
-        view.scene, view.seen = row, row["text"].partition(": ")[2]
-        view.patterns += _runs(words_of(view.seen), row)
+        seen = row["text"].partition(": ")[2]
+        view.scenes.append((row, seen))
+        view.patterns += _runs(words_of(seen), row)
         return
     feature, word = named[1].replace(" ", "_"), row["text"].partition(": ")[2]
     view.named[feature] = row, word
