@@ -1,3 +1,4 @@
+import os
 import random
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def test_rows_come_in_the_order_asked_for_from_many_parts(tmp_path):
 def test_a_column_that_the_stage_does_not_have_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="stage probe has no column valeu"):
         open_store(tmp_path).write("probe", [row("a") | {"valeu": 1}])
+
+
+def test_a_pipe_with_the_name_of_a_part_is_damage_and_not_waited_for(tmp_path):
+    (tmp_path / "probe").mkdir()
+    pipe = tmp_path / "probe" / f"part-{'0' * 32}.parquet"
+    os.mkfifo(pipe)
+
+    store = open_store(tmp_path)
+
+    assert store.damaged == [pipe]
 
 
 @pytest.mark.parametrize("harm", ["torn", "altered", "foreign"])
