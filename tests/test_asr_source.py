@@ -253,7 +253,7 @@ def test_without_asr_identity_and_rows_are_as_before(clip):
         "subtitles",
         "",
         "",
-        3,
+        5,
     )
     assert (stage.at_once, stage.resources.gpus) == (1, 0)
     assert row == {"status": "skipped", "reason": "no_transcript", "detail": None}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merr_pipeline.encodings import decode
 from merr_pipeline.speech.sidecar import (
     BadSidecarError,
     Sidecar,
@@ -203,6 +204,70 @@ def test_western_text_that_is_no_gb18030_is_windows_1252():
 
     assert read.cues[1].text == "Voilà ça."
     assert read.encoding == "cp1252"
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "words", ["He said 一 word", "第一个人\u3000来了", "\u3000一天\n\u3000\u3000一夜", "Как дела"]
+)
+def test_utf_16_without_its_mark_is_read_in_the_order_that_gives_words(codec, words):
+    text = SRT.replace("Home.", words)
+
+    assert parse(text.encode(codec), ".srt").cues[1].text == " ".join(words.split())
+    assert parse(f"{words}\n".encode(codec), ".txt").encoding == codec
+
+
+OLD = {
+    "gb18030": ("zh", ["你好", "张三：糟了，我的手机在包里", "糟糕透顶"]),
+    "big5": ("zh-Hant", ["我不知道你為什麼要這樣做", "媽媽", "謝謝你"]),
+    "cp932": ("ja", ["どうしてそんなことをするの", "東京"]),
+    "cp949": ("ko", ["왜 그랬어 정말 모르겠어", "안녕하세요"]),
+    "cp1251": ("ru", ["Почему ты так сделал", "Да, я не он"]),
+    "koi8-r": ("ru", ["Почему ты так сделал"]),
+    "cp1252": ("fr", ["Pourquoi as-tu fait ça", "It’s “fine” – ok…", "coração", "à"]),
+    "cp1250": ("pl", ["Nie wiem, dlaczego to zrobiłeś"]),
+}
+OF_ONE_LANGUAGE = {
+    "cp1250": ("cs", "Proč jsi to udělal, žádné štěstí"),
+    "cp1253": ("el", "Γιατί το έκανες"),
+    "cp1254": ("tr", "Neden böyle yaptın şimdi"),
+    "cp1255": ("he", "למה עשית את זה"),
+    "cp1256": ("ar", "لماذا فعلت ذلك"),
+    "cp874": ("th", "ทำไมคุณทำแบบนี้"),
+    "big5": ("zh-TW", "糟糕"),
+}
+
+
+@pytest.mark.parametrize("codec", OLD)
+@pytest.mark.parametrize("language", ["known", None, "en"])
+def test_encodings_of_before_utf_8_are_told_apart_by_what_gives_words(codec, language):
+    own, texts = OLD[codec]
+    for text in texts:
+        read = parse(text.encode(codec), ".txt", own if language == "known" else language)
+
+        assert (decode(text.encode(codec))[0], read.encoding) == (text, codec)
+
+
+@pytest.mark.parametrize("codec", OF_ONE_LANGUAGE)
+def test_the_language_tells_the_encoding(codec):
+    language, text = OF_ONE_LANGUAGE[codec]
+
+    assert decode(text.encode(codec), language) == (text, codec)
+
+
+@pytest.mark.parametrize("codec", ["cp1253", "cp1255", "cp1256", "cp874"])
+def test_a_text_that_would_be_mostly_accents_is_refused_with_what_to_do(codec):
+    raw = SRT.replace("Home.", OF_ONE_LANGUAGE[codec][1]).encode(codec)
+
+    with pytest.raises(BadSidecarError, match=r"big5, .*cp1252.*convert it to UTF-8, or name its"):
+        parse(raw, ".srt")
+
+
+def test_a_language_that_the_text_is_not_in_does_no_harm():
+    text = "Célèbre garçon, je suis très content"
+
+    for language in ("zh", "ja", "ru", "el", "ar"):
+        assert decode(text.encode("cp1252"), language) == (text, "cp1252")
 
 
 @pytest.mark.parametrize("kind", [".srt", ".vtt", ".ass", ".txt"])

@@ -117,6 +117,20 @@ CORPUS = {
     "windows_1252": Odd(
         ".srt", srt(cue("Ça va très bien")).decode().encode("cp1252"), ["Ça va très bien"]
     ),
+    "utf_16_big_no_mark": Odd(".srt", srt(cue("一")).decode().encode("utf-16-be"), ["一"]),
+    "utf_32": Odd(".srt", srt(cue("你好")).decode().encode("utf-32"), ["你好"]),
+    "big5": Odd(
+        ".srt",
+        srt(cue("我不知道你為什麼要這樣做")).decode().encode("big5"),
+        ["我不知道你為什麼要這樣做"],
+    ),
+    "shift_jis": Odd(
+        ".srt", srt(cue("どうしてなの")).decode().encode("shift_jis"), ["どうしてなの"]
+    ),
+    "euc_kr": Odd(".srt", srt(cue("왜 그랬어")).decode().encode("euc-kr"), ["왜 그랬어"]),
+    "windows_1251": Odd(".srt", srt(cue("Почему?")).decode().encode("cp1251"), ["Почему?"]),
+    "koi8_r": Odd(".srt", srt(cue("Почему?")).decode().encode("koi8-r"), ["Почему?"]),
+    "windows_1256": Odd(".srt", srt(cue("لماذا فعلت ذلك")).decode().encode("cp1256"), REFUSED),
     "zero_bytes": Odd(".srt", bytes(2000), REFUSED),
     "a_picture": Odd(".srt", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8, REFUSED),
     # --- WebVTT

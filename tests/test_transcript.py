@@ -303,6 +303,14 @@ def test_malformed_cues_and_guessed_encodings_are_flagged(media):
     assert row["flags"] == ["encoding_gb18030", "malformed_cues=1"]
 
 
+def test_the_language_of_the_manifest_tells_the_encoding_of_a_sidecar(media):
+    text = srt(("00:00:00,000", "00:00:01,000", "Proč jsi to udělal?"))
+    media.with_suffix(".srt").write_bytes(text.encode("cp1250"))
+
+    assert transcribe(media, language="Czech")["transcript"] == "Proč jsi to udělal?"
+    assert transcribe(media, spoken_language="cs")["flags"] == ["encoding_cp1250"]
+
+
 def test_facts_change_with_words_language_and_each_byte_of_each_sidecar(media):
     facts = stage().facts
     clip = clip_at(media)

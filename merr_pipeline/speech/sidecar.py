@@ -158,8 +158,8 @@ def primary_language(language: str | None) -> str | None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def read_sidecar(sidecar: Sidecar) -> Subtitles:
-    """Read one sidecar.
+def read_sidecar(sidecar: Sidecar, language: str | None = None) -> Subtitles:
+    """Read one sidecar; ``language`` is that of its text where its name says none.
 
     Raises:
         BadSidecarError: it cannot be read, is no text in a known encoding, or has text and not one
@@ -170,15 +170,24 @@ def read_sidecar(sidecar: Sidecar) -> Subtitles:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadSidecarError(str(error.strerror)) from error
-    return parse(raw, sidecar.path.suffix.lower())
+    return parse(raw, sidecar.path.suffix.lower(), sidecar.language or language)
 
 
-def parse(raw: bytes, kind: str) -> Subtitles:
-    """The subtitles in the bytes of a file of ``kind`` (its suffix); raises BadSidecarError."""
+def parse(raw: bytes, kind: str, language: str | None = None) -> Subtitles:
+    """The subtitles in the bytes of a file of ``kind`` (its suffix).
+
+    Args:
+        raw: the bytes of the whole file.
+        kind: ``.srt``, one of `KINDS`.
+        language: that of its text, where it is known: old encodings are those of a language.
+
+    Raises:
+        BadSidecarError: as `read_sidecar`.
+    """
     if len(raw) > MAX_BYTES:
         raise BadSidecarError(f"larger than {MAX_BYTES >> 20} MiB")
     try:
-        text, encoding = decode(raw)
+        text, encoding = decode(raw, language_code(language))
     except ValueError as error:
         raise BadSidecarError(str(error)) from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")

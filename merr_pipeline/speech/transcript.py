@@ -56,7 +56,7 @@ class TranscriptStage(Stage):
         own = self.settings.model_dump(mode="json", exclude={"asr"})
         written = Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool="subtitles",
             tool_version=f"av {av.__version__}",
             settings=own,

@@ -96,17 +96,18 @@ def _from_manifest(clip: Clip) -> Iterator[Words]:
 
 def _from_sidecars(work: Work, settings: TranscriptSettings, search: Search) -> Iterator[Words]:
     clip, duration_s = work.clip, end_s(work)
+    language = language_code(clip.language) or language_code(clip.spoken_language)
     for sidecar in find_sidecars(clip.path, settings.prefer_language):
         try:
-            read = read_sidecar(sidecar)
+            read = read_sidecar(sidecar, language)
             placed = place(read.cues, duration_s, settings.sidecar_clock, clip.source_offset_s)
         except BadSidecarError as error:
             search.bad.append(f"sidecar {sidecar.ending}: {error}")
             continue
         cues, flags = placed
         if cues:
-            language, unread = _language(sidecar.language, clip.language)
-            yield Words("sidecar", cues, language, (*_flags(read), *flags, *unread))
+            named, unread = _language(sidecar.language, clip.language)
+            yield Words("sidecar", cues, named, (*_flags(read), *flags, *unread))
         else:
             search.wordless.append(f"sidecar {sidecar.ending} holds no words of this clip")
 
