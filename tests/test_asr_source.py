@@ -15,6 +15,7 @@ from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.schema import TRANSCRIPT, Clip, ClipId, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.asr.contract import Heard, Word
+from merr_pipeline.speech.subtitle_words import load_subtitle_words
 from merr_pipeline.speech.tone import ToneStage
 from merr_pipeline.speech.transcript import TranscriptStage
 from merr_pipeline.stage import Work
@@ -252,7 +253,7 @@ def test_without_asr_identity_and_rows_are_as_before(clip):
     assert (identity.tool, identity.model, identity.template, identity.version) == (
         "subtitles",
         "",
-        "",
+        load_subtitle_words().sha256,
         5,
     )
     assert (stage.at_once, stage.resources.gpus) == (1, 0)

@@ -16,11 +16,14 @@ from merr_pipeline.speech.sidecar import (
     Sidecar,
     find_sidecars,
     language_code,
-    parse,
     read_sidecar,
     seconds,
 )
-from merr_pipeline.speech.subtitle_text import Cue, cues_of
+from merr_pipeline.speech.sidecar import parse as parse_with
+from merr_pipeline.speech.subtitle_text import Cleaner, Cue
+from merr_pipeline.speech.subtitle_words import load_subtitle_words
+
+CLEANER = Cleaner(load_subtitle_words())
 
 SRT = """1
 00:00:00,500 --> 00:00:01,250
@@ -62,13 +65,17 @@ Dialogue: 0,0:00:00.50,0:00:01.25,Default,,0,0,0,,{\\p1}m 0 0 l 100 0 100 100{\\
 """
 
 
+def parse(raw: bytes, kind: str, language: str | None = None):
+    return parse_with(raw, kind, CLEANER, language)
+
+
 def spoken(text: str) -> list[tuple[str | None, str]]:
-    cues, _ = cues_of(Cue(0.0, 1.0, text))
+    cues, _ = CLEANER.cues_of(Cue(0.0, 1.0, text))
     return [(cue.speaker, cue.text) for cue in cues]
 
 
 def sounds(text: str) -> int:
-    return cues_of(Cue(0.0, 1.0, text))[1]
+    return CLEANER.cues_of(Cue(0.0, 1.0, text))[1]["sounds"]
 
 
 # --- formats ---------------------------------------------------------------------------------
@@ -78,7 +85,7 @@ def test_subrip_gives_words_with_times():
     read = parse(SRT.encode(), ".srt")
 
     assert read.cues == (Cue(0.5, 1.25, "Where are you going?"), Cue(1.4, 2.0, "Home."))
-    assert (read.malformed, read.sounds, read.encoding) == (0, 0, "utf-8")
+    assert (read.malformed, read.left_out["sounds"], read.encoding) == (0, 0, "utf-8")
 
 
 def test_webvtt_gives_words_times_and_the_voice_tag():
@@ -109,7 +116,7 @@ def test_plain_text_has_no_times():
     read = parse(b"Where are you\n going?\n\n[door shuts]\nHome.\n", ".txt")
 
     assert read.cues == (Cue(None, None, "Where are you going? Home."),)
-    assert read.sounds == 1
+    assert read.left_out["sounds"] == 1
 
 
 def test_subtitles_that_call_themselves_text_are_subtitles():
@@ -350,6 +357,120 @@ def test_notes_on_sounds_are_left_out_and_counted(text, expected, count):
     assert sounds(text) == count
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("张三：糟了，我的手机在包里", [("张三", "糟了，我的手机在包里")]),
+        ("张三: 糟了\n李四：走", [("张三", "糟了"), ("李四", "走")]),
+        ("МАША: Привет", [("МАША", "Привет")]),
+        (">> JOHN: Hi", [("JOHN", "Hi")]),
+        (">> Hi there", [(None, "Hi there")]),
+        ("（张三）：走", [(None, "走")]),
+        ("他说：你好", [(None, "他说：你好")]),
+        ("妈妈问：谁？", [(None, "妈妈问：谁？")]),
+        ("你听：外面有人", [(None, "你听：外面有人")]),
+        ("记住：别动", [(None, "记住：别动")]),
+        ("WARNING: go", [(None, "WARNING: go")]),
+        ("Anna: Come in.", [(None, "Anna: Come in.")]),  # who knows
+        (
+            "Anna: Come in.\nNobody: knows\nwhere.\nAnna: Well.",
+            [("Anna", "Come in."), ("Nobody", "knows where."), ("Anna", "Well.")],
+        ),
+        ("Listen: no.\nListen: yes.", [(None, "Listen: no. Listen: yes.")]),
+    ],
+)
+def test_names_of_any_script_are_told_from_other_words_before_colons(text, expected):
+    raw = Cue(0.0, 1.0, text)
+
+    cues, _ = CLEANER.knowing([raw]).cues_of(raw)
+
+    assert [(cue.speaker, cue.text) for cue in cues] == expected
+
+
+def test_a_name_in_small_letters_is_one_where_it_begins_several_cues_or_is_known():
+    text = SRT.replace("Where", "Anna: Where").replace("Home", "Anna: Home")
+
+    assert [cue.speaker for cue in parse(text.encode(), ".srt").cues] == ["Anna", "Anna"]
+    known = CLEANER.knowing((), "anna")
+    one = parse_with(text.replace("Anna: Home", "Home").encode(), ".srt", known)
+    assert [(cue.speaker, cue.text) for cue in one.cues] == [
+        ("Anna", "Where are you going?"),
+        (None, "Home."),
+    ]
+
+
+@pytest.mark.parametrize("between", [" ", "\n"])
+def test_each_voice_of_a_webvtt_cue_is_a_cue(between):
+    text = f"<v Anna>Where <i>is</i> it?</v>{between}<v.loud Bob>Here.</v>"
+
+    assert spoken(text) == [("Anna", "Where is it?"), ("Bob", "Here.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "count"),
+    [
+        ("［音乐］", [], 1),
+        ("〔笑〕好", ["好"], 1),
+        ("〈笑〉好", ["好"], 1),
+        ("《音乐》", [], 1),
+        ("*sighs* Fine.", ["Fine."], 1),
+        ("〈今天天气好〉", ["〈今天天气好〉"], 0),
+        ("看过《笑傲江湖》吗", ["看过《笑傲江湖》吗"], 0),
+        ("I *really* mean it", ["I *really* mean it"], 0),
+        ("*bring* it", ["*bring* it"], 0),
+    ],
+)
+def test_marks_that_hold_words_as_often_hold_sounds_by_their_words(text, words, count):
+    assert [said for _, said in spoken(text)] == words
+    assert sounds(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("字幕：某某翻译", []),
+        ("翻译: 某某\n校对: 某某", []),
+        ("<i>Subtitles by</i>\nJohn Smith", []),
+        ("www.OpenSubtitles.org", []),
+        ("字幕：某某翻译\n张三：走", ["走"]),
+        ("你看过字幕吗？", ["你看过字幕吗？"]),
+        ("Subtitles are hard.", ["Subtitles are hard."]),
+    ],
+)
+def test_who_made_the_subtitles_is_left_out_and_counted(text, words):
+    cues, left_out = CLEANER.cues_of(Cue(0.0, 1.0, text))
+
+    assert [cue.text for cue in cues] == words
+    assert bool(left_out["credits"]) == (words != [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("{\\p1}m 0 0 l 9 9{\\p0}Hello you", 1),
+        ("Hello {\\an8\\p1}m 0 0{\\i1} l 9 9{\\p0\\i0}you", 2),
+        ("Hello you{\\p1}m 0 0 l 9 9", 1),
+        ("{\\pos(1,2)}Hello{\\k20} you{a comment}", 0),
+    ],
+)
+def test_of_ass_the_drawings_go_and_the_words_stay(text, count):
+    cues, left_out = CLEANER.cues_of(Cue(0.0, 1.0, text, is_ass=True))
+
+    assert [cue.text for cue in cues] == ["Hello you"]
+    assert left_out["effects"] == count
+
+
+def test_syllables_of_karaoke_are_left_out_and_counted():
+    line = "Dialogue: 0,0:00:0{},0:00:09.00,Default,,0,0,0,{},{}\n"
+    text = "[Events]\n" + line.format("1.00", "karaoke", "Oh no") + line.format("1.00", "fx", "Oh")
+
+    read = parse(text.encode(), ".ass")
+
+    assert [cue.text for cue in read.cues] == ["Oh no"]
+    assert read.left_out == {"effects": 1}
+    assert parse(("[Events]\n" + line.format("1.00", "FX", "Oh")).encode(), ".ass").cues == ()
+
+
 # --- laws ------------------------------------------------------------------------------------
 
 WORDS = st.text(
@@ -401,7 +522,7 @@ def test_what_is_rendered_is_parsed_back(kind, cues, newline):
     read = parse(text.encode(), kind)
 
     assert list(read.cues) == cues
-    assert (read.malformed, read.sounds) == (0, 0)
+    assert (read.malformed, read.left_out["sounds"]) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", [".srt", ".vtt", ".ass", ".txt"])
@@ -488,7 +609,7 @@ def test_a_sidecar_that_is_no_file_is_a_clear_error(tmp_path, make):
     make(tmp_path / "a.srt")
 
     with pytest.raises(BadSidecarError, match="not a regular file"):
-        read_sidecar(Sidecar(tmp_path / "a.srt", None))
+        read_sidecar(Sidecar(tmp_path / "a.srt", None), CLEANER)
     assert Sidecar(tmp_path / "a.srt", None).sha256() is None
 
 

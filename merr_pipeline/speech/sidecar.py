@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from merr_pipeline.encodings import decode
 from merr_pipeline.files import open_regular
-from merr_pipeline.speech.subtitle_text import Cue, cues_of
+from merr_pipeline.speech.subtitle_text import Cleaner, Cue
 
 KINDS = (".srt", ".vtt", ".ass", ".ssa", ".txt")  # of two that serve, the earlier is taken
 MAX_BYTES = 8 << 20
@@ -55,7 +55,7 @@ class Subtitles:
     cues: tuple[Cue, ...]
     encoding: str
     malformed: int = 0  # cues left out because they cannot be read
-    sounds: int = 0  # notes on sounds left out: [music], (sighs), lyrics
+    left_out: Counter[str] = field(default_factory=Counter)  # as `Cleaner.cues_of`, and ``effects``
 
 
 # --- finding ---------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def primary_language(language: str | None) -> str | None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def read_sidecar(sidecar: Sidecar, language: str | None = None) -> Subtitles:
+def read_sidecar(sidecar: Sidecar, cleaner: Cleaner, language: str | None = None) -> Subtitles:
     """Read one sidecar; ``language`` is that of its text where its name says none.
 
     Raises:
@@ -170,15 +170,16 @@ def read_sidecar(sidecar: Sidecar, language: str | None = None) -> Subtitles:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadSidecarError(str(error.strerror)) from error
-    return parse(raw, sidecar.path.suffix.lower(), sidecar.language or language)
+    return parse(raw, sidecar.path.suffix.lower(), cleaner, sidecar.language or language)
 
 
-def parse(raw: bytes, kind: str, language: str | None = None) -> Subtitles:
+def parse(raw: bytes, kind: str, cleaner: Cleaner, language: str | None = None) -> Subtitles:
     """The subtitles in the bytes of a file of ``kind`` (its suffix).
 
     Args:
         raw: the bytes of the whole file.
         kind: ``.srt``, one of `KINDS`.
+        cleaner: takes out what was not said.
         language: that of its text, where it is known: old encodings are those of a language.
 
     Raises:
@@ -193,25 +194,22 @@ def parse(raw: bytes, kind: str, language: str | None = None) -> Subtitles:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return Subtitles((), encoding)
+    left_out: Counter[str] = Counter()
     if kind in (".ass", ".ssa"):
-        found, malformed = _parse_ass(text)
+        found, malformed = _parse_ass(text, left_out)
     elif kind == ".txt" and "-->" not in text:
         found, malformed = [Cue(None, None, text)], 0
     else:
         found, malformed = _parse_timed_blocks(text)
-    if not found:
+    if not found and not left_out:
         raise BadSidecarError(f"no readable cue, {malformed} malformed")
-    return _cleaned(found, encoding, malformed)
-
-
-def _cleaned(found: Iterable[Cue], encoding: str, malformed: int) -> Subtitles:
+    cleaner = cleaner.knowing(found)
     cues: list[Cue] = []
-    sounds = 0
-    for raw in sorted(found, key=lambda cue: (cue.start_s or 0.0, cue.end_s or 0.0)):
-        clean, dropped = cues_of(raw)
-        sounds += dropped
+    for raw_cue in sorted(found, key=lambda cue: (cue.start_s or 0.0, cue.end_s or 0.0)):
+        clean, dropped = cleaner.cues_of(raw_cue)
+        left_out += dropped
         cues += [cue for cue in clean if cue not in cues[-4:]]  # ASS repeats a line per layer
-    return Subtitles(tuple(cues), encoding, malformed, sounds)
+    return Subtitles(tuple(cues), encoding, malformed, left_out)
 
 
 # --- SubRip and WebVTT -----------------------------------------------------------------------
@@ -265,8 +263,11 @@ ASS_TIMING = re.compile(
 )
 
 
-def _parse_ass(text: str) -> tuple[list[Cue], int]:
-    """Cues of the dialogue lines of ``[Events]``, and malformed lines."""
+def _parse_ass(text: str, left_out: Counter[str]) -> tuple[list[Cue], int]:
+    """Cues of the dialogue lines of ``[Events]``, and malformed lines.
+
+    Lines made for an effect (``fx``: syllables of karaoke) repeat other lines; they are counted.
+    """
     fields = _ass_fields(ASS_FIELDS)
     cues: list[Cue] = []
     malformed = 0
@@ -275,7 +276,11 @@ def _parse_ass(text: str) -> tuple[list[Cue], int]:
         if kind.strip() == "Format" and "Text" in rest and "Start" in rest:
             fields = _ass_fields(rest)
         elif colon and kind.strip() == "Dialogue":
-            cue = _ass_cue(fields, rest)
+            values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+            if values.get("Effect", "").strip().lower() == "fx":
+                left_out["effects"] += 1
+                continue
+            cue = _ass_cue(values)
             malformed += cue is None
             cues += [cue] if cue else []
     return cues, malformed
@@ -285,8 +290,7 @@ def _ass_fields(names: str) -> list[str]:
     return [{"Actor": "Name"}.get(name.strip(), name.strip()) for name in names.split(",")]
 
 
-def _ass_cue(fields: list[str], rest: str) -> Cue | None:
-    values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+def _ass_cue(values: dict[str, str]) -> Cue | None:
     if not {"Start", "End", "Text"} <= values.keys():
         return None
     timing = ASS_TIMING.fullmatch(f"{values['Start'].strip()} {values['End'].strip()}")
