@@ -31,10 +31,11 @@ OVERRIDE = re.compile(r"\{\\[^}]*\}")
 BRACES = re.compile(r"(\{[^}]*\})")
 DRAWING = re.compile(r"\\p(\d+)")  # from \p1 to \p0 the text is the outline of a shape
 INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-SOUNDS = re.compile(
+BRACKETED = re.compile(
     r"\[[^\]]{0,200}\]|\([^)]{0,200}\)|（[^）]{0,200}）|【[^】]{0,200}】|［[^］]{0,200}］"
-    r"|〔[^〕]{0,200}〕|[♪♫][^♪♫]*[♪♫]*"
+    r"|〔[^〕]{0,200}〕"
 )
+SOUNDS = re.compile(rf"{BRACKETED.pattern}|[♪♫][^♪♫]*[♪♫]*")
 SOUNDS_OR_WORDS = re.compile(
     r"\*([^*\n]{1,60})\*|〈([^〉\n]{1,60})〉|^\s*《([^》\n]{1,60})》\s*$", re.MULTILINE
 )
