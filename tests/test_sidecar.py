@@ -590,6 +590,54 @@ def test_a_sidecar_of_another_clip_is_not_taken(tmp_path):
     assert names(tmp_path / "talk.en.mp4") == [("talk.en.srt", None)]
 
 
+@pytest.mark.parametrize(
+    ("ending", "language"),
+    [
+        (".en.sdh.srt", "en"),
+        (".eng.forced.srt", "en"),
+        (".en.cc.vtt", "en"),
+        (".en.hi.srt", "en"),
+        (".hi.srt", "hi"),
+        (".sdh.srt", None),
+        (".forced.srt", None),
+        (".chs.srt", "zh-Hans"),
+        (".cht.ass", "zh-Hant"),
+        (".SC.srt", "zh-Hans"),
+        (".tc.srt", "zh-Hant"),
+        (".jp.srt", "ja"),
+        (".kr.srt", "ko"),
+        (".pt-BR.srt", "pt-BR"),
+        (".old.srt", None),
+        (".the.srt", None),
+        (".ass.srt", None),
+    ],
+)
+def test_marks_in_a_name_are_found_and_mapped(tmp_path, ending, language):
+    touch(tmp_path, "a.mp4", f"a{ending}")
+
+    (found,) = find_sidecars(tmp_path / "a.mp4")
+
+    assert (found.ending, found.language) == (ending, language)
+
+
+def test_sidecars_that_are_not_known_or_do_not_hold_all_words_come_last(tmp_path):
+    touch(tmp_path, "a.mp4", "a.en.forced.srt", "a.en.sdh.vtt", "a.bak.srt", "a.srt")
+
+    assert [name for name, _ in names(tmp_path / "a.mp4")] == [
+        "a.srt",
+        "a.en.sdh.vtt",
+        "a.bak.srt",
+        "a.en.forced.srt",
+    ]
+
+
+def test_marks_of_another_clip_s_name_are_its_name(tmp_path):
+    touch(tmp_path, "talk.mp4", "talk.en.mp4", "talk.en.sdh.srt", "talk.final.srt", "talk.a.b.srt")
+
+    assert names(tmp_path / "talk.mp4") == []
+    assert names(tmp_path / "talk.en.mp4") == [("talk.en.sdh.srt", None)]
+
+
 def test_a_sidecar_that_comes_later_is_seen(tmp_path):
     touch(tmp_path, "a.mp4")
     assert names(tmp_path / "a.mp4") == []
@@ -609,8 +657,8 @@ def test_a_sidecar_that_is_no_file_is_a_clear_error(tmp_path, make):
     make(tmp_path / "a.srt")
 
     with pytest.raises(BadSidecarError, match="not a regular file"):
-        read_sidecar(Sidecar(tmp_path / "a.srt", None), CLEANER)
-    assert Sidecar(tmp_path / "a.srt", None).sha256() is None
+        read_sidecar(Sidecar(tmp_path / "a.srt"), CLEANER)
+    assert Sidecar(tmp_path / "a.srt").sha256() is None
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,14 @@ def test_nobody_calls_it_a_translation_where_nobody_says_what_is_spoken(media):
     assert unknown["original_transcript"] is None
 
 
+def test_a_suffix_that_is_no_language_makes_no_translation(media):
+    media.with_suffix(".old.srt").write_text(srt(("00:00:00,000", "00:00:01,000", "Who is it?")))
+
+    assert translated(transcribe(media, language="zh")) == (None, "zh", None)
+    media.with_suffix(".old.srt").rename(media.with_suffix(".cht.srt"))
+    assert translated(transcribe(media, language="zh")) == ("zh-Hant", "zh", False)
+
+
 def test_facts_of_the_speech_are_in_the_row_key(media):
     facts = stage().facts
     seen = [

@@ -123,7 +123,8 @@ def _from_sidecars(work: Work, settings: TranscriptSettings, search: Search) -> 
             continue
         cues, flags = placed
         if cues:
-            named, unread = _language(sidecar.language, clip.language)
+            other = None if sidecar.is_unknown else clip.language
+            named, unread = _language(sidecar.language, other)
             yield Words("sidecar", cues, named, (*_flags(read), *flags, *unread))
         else:
             search.wordless.append(f"sidecar {sidecar.ending} holds no words of this clip")
