@@ -81,7 +81,7 @@ def decode(raw: bytes, language: str | None = None) -> tuple[str, str]:
     """
     if certain := _first(raw, _certain(raw)):
         return certain
-    asked = [(UTF_16, LEAST_NATURAL)]
+    asked: list[tuple[tuple[str, ...], float]] = [(UTF_16, LEAST_NATURAL)]
     if 0 not in raw[:4096]:  # only UTF-16 has zeros
         usual = BY_LANGUAGE.get((language or "").split("-")[0], ())
         asked = [(usual, LEAST_OF_LANGUAGE), ((*GENERAL, *UTF_16), LEAST_NATURAL)]
