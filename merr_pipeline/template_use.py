@@ -45,6 +45,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "selection.yaml": ("dataset",),
     "scene_prompt.yaml": ("scene",),
     "scene_words.yaml": ("scene", "dataset"),
+    "subtitle_words.yaml": ("transcript",),
     "tone_prompt.yaml": ("tone", "dataset"),
     "tone_words.yaml": ("tone", "dataset"),
 }

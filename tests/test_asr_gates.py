@@ -28,13 +28,24 @@ def rejected(text: str, speech_s: float = 3.0, **numbers: float | None) -> list[
         "我不知道你在说什么。",
         "Thank you for watching over her while I was away.",
         "你看过字幕吗？",
+        "字幕有问题。",
+        "Thank you and please subscribe to this idea.",
     ],
 )
 def test_what_people_say_passes(text):
     assert rejected(text) == []
 
 
-@pytest.mark.parametrize("text", ["Thank you for watching!", "Thank you. Thank you.", "謝謝觀看。"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thank you for watching!",
+        "Thank you. Thank you.",
+        "謝謝觀看。",
+        "Thanks for watching and please subscribe.",
+        "by H.",
+    ],
+)
 @pytest.mark.parametrize(
     "doubt",
     [{"no_speech_prob": 0.4}, {"avg_logprob": -0.8}, {"speech_s": 0.5}],
@@ -51,6 +62,13 @@ def test_a_usual_phrase_is_rejected_where_it_is_doubtful_and_only_there(text, do
         "Subtitles by the Amara.org community",
         "Untertitel im Auftrag des ZDF für funk, 2017",
         "字幕由Amara.org社群提供",
+        "字幕：某某翻译",
+        "Amara.org",
+        "MING PAO CANADA",
+        "Transcript Emily Beynon",
+        "www.mooji.org",
+        "© BF-WATCH TV 2021",
+        "Teksting av Nicolai Winther",
         "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目",
     ],
 )

@@ -15,6 +15,7 @@ from merr_pipeline.fuse.fine import FineStage
 from merr_pipeline.schema import TRANSCRIPT, Clip, ClipId, Row
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.asr.contract import Heard, Word
+from merr_pipeline.speech.subtitle_words import load_subtitle_words
 from merr_pipeline.speech.tone import ToneStage
 from merr_pipeline.speech.transcript import TranscriptStage
 from merr_pipeline.stage import Work
@@ -114,6 +115,47 @@ def test_without_word_times_the_segment_lies_where_speech_is(clip):
     assert (segment["start_s"], segment["end_s"]) == (0.2, 1.8)
     assert segment["confidence"] == 0.741  # exp(-0.3)
     assert row["flags"] == ["times_from_voice"]
+
+
+NOTED = (
+    Word(" [soft", 0.0, 0.2, 0.1),
+    Word(" music]", 0.2, 0.5, 0.1),
+    Word(" Hello", 0.6, 0.9, 0.8),
+    Word(" there.[x]", 0.9, 1.2, 0.6),
+    Word(" (sighs)", 1.3, 1.5, 0.1),
+    Word(" ...", 1.5, 1.6, 0.1),
+)
+
+
+def test_words_and_times_are_those_of_the_text_that_is_kept(clip):
+    heard = Heard("".join(word.text for word in NOTED), NOTED, "en", 0.9, -0.2, 0.05)
+
+    row = transcribe(Says(heard), work_for(clip))
+
+    assert row["transcript"] == "Hello there."
+    assert [(w["text"], w["start_s"]) for w in row["words"]] == [("Hello", 0.6), ("there.", 0.9)]
+    (segment,) = row["segments"]
+    assert (segment["start_s"], segment["end_s"], segment["confidence"]) == (0.6, 1.2, 0.7)
+    assert row["flags"] == ["sounds_left_out=3"]
+
+
+def test_a_song_that_does_not_end_takes_no_other_sentence_with_it(clip):
+    words = (Word(" ♪ La.", 0.0, 0.4, 0.9), Word(" Go.", 0.5, 0.8, 0.9))
+
+    row = transcribe(Says(Heard(" ♪ La. Go.", words, "en", 0.9, -0.2, 0.05)), work_for(clip))
+
+    assert (row["transcript"], row["segments"][0]["start_s"]) == ("Go.", 0.5)
+
+
+@pytest.mark.parametrize("text", ["...", "。", " [Music] ...", "♪♪♪"])
+@pytest.mark.parametrize("with_words", [True, False])
+def test_dots_alone_are_no_transcript(clip, text, with_words):
+    words = tuple(Word(part, 0.2, 0.4, 0.9) for part in text.split()) if with_words else ()
+
+    row = transcribe(Says(Heard(text, words, "en", 0.9, -0.2, 0.05)), work_for(clip))
+
+    assert (row["status"], row["reason"]) == ("skipped", "no_transcript")
+    assert row["detail"] == "asr heard no words"
 
 
 def test_a_rejected_text_is_kept_aside_and_says_so(clip):
@@ -252,8 +294,8 @@ def test_without_asr_identity_and_rows_are_as_before(clip):
     assert (identity.tool, identity.model, identity.template, identity.version) == (
         "subtitles",
         "",
-        "",
-        3,
+        load_subtitle_words().sha256,
+        5,
     )
     assert (stage.at_once, stage.resources.gpus) == (1, 0)
     assert row == {"status": "skipped", "reason": "no_transcript", "detail": None}

@@ -117,6 +117,7 @@ def test_a_raw_build_has_the_pieces_and_none_of_the_templates_words(built, again
 AFTER = {  # the stages that build on a stage, itself first
     "face": ("face", "moment", "scene", "label", "fine"),
     "moment": ("moment", "scene", "label", "fine"),
+    "transcript": ("transcript", "tone", "fine"),
     "tone": ("tone", "fine"),
     "scene": ("scene", "fine"),
     "label": ("label", "fine"),

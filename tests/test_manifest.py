@@ -146,6 +146,96 @@ def test_the_encodings_of_real_tables_are_read(tmp_path, encoding, words):
     assert clip.transcript == words
 
 
+@pytest.mark.parametrize(
+    ("encoding", "language", "words"),
+    [
+        ("big5", "", "我不知道你為什麼要這樣做"),
+        ("cp1251", "", "Почему ты так сделал"),
+        ("cp1250", "cs", "Proč jsi to udělal"),
+        ("cp1253", "el", "Γιατί το έκανες"),
+    ],
+)
+def test_a_guessed_encoding_is_noted_and_the_language_column_helps_to_guess(
+    tmp_path, encoding, language, words
+):
+    put(tmp_path, "a.mp4")
+    rows = f"path,transcript,language\na.mp4,{words},{language}\n"
+
+    inputs = read_inputs(tmp_path, table(tmp_path, rows, encoding=encoding))
+
+    assert inputs.clips[0].transcript == words
+    assert inputs.notes == (f"the manifest is no UTF-8; it was read as {encoding}, a guess",)
+    assert read_inputs(tmp_path, table(tmp_path, rows)).notes == ()
+
+
+def test_a_manifest_in_no_known_encoding_is_refused_with_what_to_do(tmp_path):
+    put(tmp_path, "a.mp4")
+    manifest = table(tmp_path, "path,transcript\na.mp4,لماذا فعلت ذلك\n", encoding="cp1256")
+
+    with pytest.raises(ManifestError, match="convert it to UTF-8, or name its language"):
+        read_inputs(tmp_path, manifest)
+
+
+GOOD_LINE = '{"path": "a.mp4"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("m.jsonl", GOOD_LINE + "\n[1, 2]\n", r"line 3 holds \[1, 2\], and no object"),
+        ("m.jsonl", GOOD_LINE + "5\n", "line 2 holds 5, and no object"),
+        ("m.jsonl", GOOD_LINE + "null\n", "line 2 holds null, and no object"),
+        ("m.jsonl", GOOD_LINE + '{"path": "a.mp4", bad}\n', "line 2, column 19: Expecting"),
+        ("m.jsonl", '{"path": "a.mp4", "path": "b.mp4"}\n', "line 1 names path twice"),
+        (
+            "m.jsonl",
+            GOOD_LINE + '{"path": "a.mp4", "transcript": ["x", "y"]}\n',
+            r"line 2: transcript holds \['x', 'y'\]; write it as text",
+        ),
+        ("m.jsonl", '{"path": "a.mp4", "transcript": false}\n', "line 1: transcript holds False"),
+        (
+            "m.csv",
+            'path,transcript\na.mp4,"two\nlines"\n\nb.mp4,"open\nc.mp4,x\nd.mp4,y\n',
+            "the row that begins on line 5: unexpected end of data",
+        ),
+        (
+            "m.csv",
+            'path,transcript\na.mp4,"open\nb.mp4,"two"\n',
+            "the row that begins on line 2: ',' expected after",
+        ),
+        (
+            "m.csv",
+            'path,transcript\na.mp4,"two\nlines"\nb.mp4,x,y\n',
+            "line 4 has 3 cells, the header 2",
+        ),
+        ("m.csv", "path,label,label\na.mp4,sad,happy\n", "the header names label twice"),
+    ],
+)
+def test_what_cannot_be_read_for_certain_is_an_error_that_names_its_line(
+    tmp_path, name, text, told
+):
+    put(tmp_path, "a.mp4")
+
+    with pytest.raises(ManifestError, match=told):
+        read_inputs(tmp_path, table(tmp_path, text, name))
+
+
+def test_a_line_separator_within_a_string_parts_no_line(tmp_path):
+    put(tmp_path, "a.mp4", "b.mp4")
+    rows = '{"path": "a.mp4", "transcript": "one\u2028two\x85"}\r\n{"path": "b.mp4"}\r\n'
+
+    inputs = read_inputs(tmp_path, table(tmp_path, rows, "m.jsonl"))
+
+    assert [clip.transcript for clip in inputs.clips] == ["one\u2028two", None]
+
+
+def test_lists_in_columns_that_nothing_reads_do_no_harm(tmp_path):
+    put(tmp_path, "a.mp4")
+    rows = '{"path": "a.mp4", "words": [1, 2], "is_good": true}\n'
+
+    assert ids(read_inputs(tmp_path, table(tmp_path, rows, "m.jsonl"))) == ["a"]
+
+
 def test_what_a_user_may_have_meant_otherwise_is_noted(tmp_path):
     put(tmp_path, "a.mp4", "b.mp4")
     manifest = table(tmp_path, "path,emotion\na.mp4,sad\n")
@@ -249,7 +339,7 @@ def test_a_text_with_a_bare_comma_is_an_error_that_names_its_row(tmp_path):
     put(tmp_path, "a.mp4")
     manifest = table(tmp_path, "path,transcript\na.mp4,Well, no\n")
 
-    with pytest.raises(ManifestError, match=r"row 2 has 3 cells, the header 2"):
+    with pytest.raises(ManifestError, match=r"line 2 has 3 cells, the header 2"):
         read_inputs(tmp_path, manifest)
 
 

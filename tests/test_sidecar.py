@@ -10,16 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merr_pipeline.encodings import decode
 from merr_pipeline.speech.sidecar import (
     BadSidecarError,
     Sidecar,
     find_sidecars,
     language_code,
-    parse,
     read_sidecar,
     seconds,
 )
-from merr_pipeline.speech.subtitle_text import Cue, cues_of
+from merr_pipeline.speech.sidecar import parse as parse_with
+from merr_pipeline.speech.subtitle_text import Cleaner, Cue
+from merr_pipeline.speech.subtitle_words import load_subtitle_words
+
+CLEANER = Cleaner(load_subtitle_words())
 
 SRT = """1
 00:00:00,500 --> 00:00:01,250
@@ -61,13 +65,17 @@ Dialogue: 0,0:00:00.50,0:00:01.25,Default,,0,0,0,,{\\p1}m 0 0 l 100 0 100 100{\\
 """
 
 
+def parse(raw: bytes, kind: str, language: str | None = None):
+    return parse_with(raw, kind, CLEANER, language)
+
+
 def spoken(text: str) -> list[tuple[str | None, str]]:
-    cues, _ = cues_of(Cue(0.0, 1.0, text))
+    cues, _ = CLEANER.cues_of(Cue(0.0, 1.0, text))
     return [(cue.speaker, cue.text) for cue in cues]
 
 
 def sounds(text: str) -> int:
-    return cues_of(Cue(0.0, 1.0, text))[1]
+    return CLEANER.cues_of(Cue(0.0, 1.0, text))[1]["sounds"]
 
 
 # --- formats ---------------------------------------------------------------------------------
@@ -77,7 +85,7 @@ def test_subrip_gives_words_with_times():
     read = parse(SRT.encode(), ".srt")
 
     assert read.cues == (Cue(0.5, 1.25, "Where are you going?"), Cue(1.4, 2.0, "Home."))
-    assert (read.malformed, read.sounds, read.encoding) == (0, 0, "utf-8")
+    assert (read.malformed, read.left_out["sounds"], read.encoding) == (0, 0, "utf-8")
 
 
 def test_webvtt_gives_words_times_and_the_voice_tag():
@@ -108,7 +116,7 @@ def test_plain_text_has_no_times():
     read = parse(b"Where are you\n going?\n\n[door shuts]\nHome.\n", ".txt")
 
     assert read.cues == (Cue(None, None, "Where are you going? Home."),)
-    assert read.sounds == 1
+    assert read.left_out["sounds"] == 1
 
 
 def test_subtitles_that_call_themselves_text_are_subtitles():
@@ -205,6 +213,70 @@ def test_western_text_that_is_no_gb18030_is_windows_1252():
     assert read.encoding == "cp1252"
 
 
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "words", ["He said 一 word", "第一个人\u3000来了", "\u3000一天\n\u3000\u3000一夜", "Как дела"]
+)
+def test_utf_16_without_its_mark_is_read_in_the_order_that_gives_words(codec, words):
+    text = SRT.replace("Home.", words)
+
+    assert parse(text.encode(codec), ".srt").cues[1].text == " ".join(words.split())
+    assert parse(f"{words}\n".encode(codec), ".txt").encoding == codec
+
+
+OLD = {
+    "gb18030": ("zh", ["你好", "张三：糟了，我的手机在包里", "糟糕透顶"]),
+    "big5": ("zh-Hant", ["我不知道你為什麼要這樣做", "媽媽", "謝謝你"]),
+    "cp932": ("ja", ["どうしてそんなことをするの", "東京"]),
+    "cp949": ("ko", ["왜 그랬어 정말 모르겠어", "안녕하세요"]),
+    "cp1251": ("ru", ["Почему ты так сделал", "Да, я не он"]),
+    "koi8-r": ("ru", ["Почему ты так сделал"]),
+    "cp1252": ("fr", ["Pourquoi as-tu fait ça", "It’s “fine” – ok…", "coração", "à"]),
+    "cp1250": ("pl", ["Nie wiem, dlaczego to zrobiłeś"]),
+}
+OF_ONE_LANGUAGE = {
+    "cp1250": ("cs", "Proč jsi to udělal, žádné štěstí"),
+    "cp1253": ("el", "Γιατί το έκανες"),
+    "cp1254": ("tr", "Neden böyle yaptın şimdi"),
+    "cp1255": ("he", "למה עשית את זה"),
+    "cp1256": ("ar", "لماذا فعلت ذلك"),
+    "cp874": ("th", "ทำไมคุณทำแบบนี้"),
+    "big5": ("zh-TW", "糟糕"),
+}
+
+
+@pytest.mark.parametrize("codec", OLD)
+@pytest.mark.parametrize("language", ["known", None, "en"])
+def test_encodings_of_before_utf_8_are_told_apart_by_what_gives_words(codec, language):
+    own, texts = OLD[codec]
+    for text in texts:
+        read = parse(text.encode(codec), ".txt", own if language == "known" else language)
+
+        assert (decode(text.encode(codec))[0], read.encoding) == (text, codec)
+
+
+@pytest.mark.parametrize("codec", OF_ONE_LANGUAGE)
+def test_the_language_tells_the_encoding(codec):
+    language, text = OF_ONE_LANGUAGE[codec]
+
+    assert decode(text.encode(codec), language) == (text, codec)
+
+
+@pytest.mark.parametrize("codec", ["cp1253", "cp1255", "cp1256", "cp874"])
+def test_a_text_that_would_be_mostly_accents_is_refused_with_what_to_do(codec):
+    raw = SRT.replace("Home.", OF_ONE_LANGUAGE[codec][1]).encode(codec)
+
+    with pytest.raises(BadSidecarError, match=r"big5, .*cp1252.*convert it to UTF-8, or name its"):
+        parse(raw, ".srt")
+
+
+def test_a_language_that_the_text_is_not_in_does_no_harm():
+    text = "Célèbre garçon, je suis très content"
+
+    for language in ("zh", "ja", "ru", "el", "ar"):
+        assert decode(text.encode("cp1252"), language) == (text, "cp1252")
+
+
 @pytest.mark.parametrize("kind", [".srt", ".vtt", ".ass", ".txt"])
 @pytest.mark.parametrize("raw", [b"\x00\x01\x02\x03" * 40, b"\x89PNG\r\n\x1a\n\x00\x00"])
 def test_bytes_that_are_no_text_are_a_clear_error(kind, raw):
@@ -285,6 +357,120 @@ def test_notes_on_sounds_are_left_out_and_counted(text, expected, count):
     assert sounds(text) == count
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("张三：糟了，我的手机在包里", [("张三", "糟了，我的手机在包里")]),
+        ("张三: 糟了\n李四：走", [("张三", "糟了"), ("李四", "走")]),
+        ("МАША: Привет", [("МАША", "Привет")]),
+        (">> JOHN: Hi", [("JOHN", "Hi")]),
+        (">> Hi there", [(None, "Hi there")]),
+        ("（张三）：走", [(None, "走")]),
+        ("他说：你好", [(None, "他说：你好")]),
+        ("妈妈问：谁？", [(None, "妈妈问：谁？")]),
+        ("你听：外面有人", [(None, "你听：外面有人")]),
+        ("记住：别动", [(None, "记住：别动")]),
+        ("WARNING: go", [(None, "WARNING: go")]),
+        ("Anna: Come in.", [(None, "Anna: Come in.")]),  # who knows
+        (
+            "Anna: Come in.\nNobody: knows\nwhere.\nAnna: Well.",
+            [("Anna", "Come in."), ("Nobody", "knows where."), ("Anna", "Well.")],
+        ),
+        ("Listen: no.\nListen: yes.", [(None, "Listen: no. Listen: yes.")]),
+    ],
+)
+def test_names_of_any_script_are_told_from_other_words_before_colons(text, expected):
+    raw = Cue(0.0, 1.0, text)
+
+    cues, _ = CLEANER.knowing([raw]).cues_of(raw)
+
+    assert [(cue.speaker, cue.text) for cue in cues] == expected
+
+
+def test_a_name_in_small_letters_is_one_where_it_begins_several_cues_or_is_known():
+    text = SRT.replace("Where", "Anna: Where").replace("Home", "Anna: Home")
+
+    assert [cue.speaker for cue in parse(text.encode(), ".srt").cues] == ["Anna", "Anna"]
+    known = CLEANER.knowing((), "anna")
+    one = parse_with(text.replace("Anna: Home", "Home").encode(), ".srt", known)
+    assert [(cue.speaker, cue.text) for cue in one.cues] == [
+        ("Anna", "Where are you going?"),
+        (None, "Home."),
+    ]
+
+
+@pytest.mark.parametrize("between", [" ", "\n"])
+def test_each_voice_of_a_webvtt_cue_is_a_cue(between):
+    text = f"<v Anna>Where <i>is</i> it?</v>{between}<v.loud Bob>Here.</v>"
+
+    assert spoken(text) == [("Anna", "Where is it?"), ("Bob", "Here.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "count"),
+    [
+        ("［音乐］", [], 1),
+        ("〔笑〕好", ["好"], 1),
+        ("〈笑〉好", ["好"], 1),
+        ("《音乐》", [], 1),
+        ("*sighs* Fine.", ["Fine."], 1),
+        ("〈今天天气好〉", ["〈今天天气好〉"], 0),
+        ("看过《笑傲江湖》吗", ["看过《笑傲江湖》吗"], 0),
+        ("I *really* mean it", ["I *really* mean it"], 0),
+        ("*bring* it", ["*bring* it"], 0),
+    ],
+)
+def test_marks_that_hold_words_as_often_hold_sounds_by_their_words(text, words, count):
+    assert [said for _, said in spoken(text)] == words
+    assert sounds(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("字幕：某某翻译", []),
+        ("翻译: 某某\n校对: 某某", []),
+        ("<i>Subtitles by</i>\nJohn Smith", []),
+        ("www.OpenSubtitles.org", []),
+        ("字幕：某某翻译\n张三：走", ["走"]),
+        ("你看过字幕吗？", ["你看过字幕吗？"]),
+        ("Subtitles are hard.", ["Subtitles are hard."]),
+    ],
+)
+def test_who_made_the_subtitles_is_left_out_and_counted(text, words):
+    cues, left_out = CLEANER.cues_of(Cue(0.0, 1.0, text))
+
+    assert [cue.text for cue in cues] == words
+    assert bool(left_out["credits"]) == (words != [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("{\\p1}m 0 0 l 9 9{\\p0}Hello you", 1),
+        ("Hello {\\an8\\p1}m 0 0{\\i1} l 9 9{\\p0\\i0}you", 2),
+        ("Hello you{\\p1}m 0 0 l 9 9", 1),
+        ("{\\pos(1,2)}Hello{\\k20} you{a comment}", 0),
+    ],
+)
+def test_of_ass_the_drawings_go_and_the_words_stay(text, count):
+    cues, left_out = CLEANER.cues_of(Cue(0.0, 1.0, text, is_ass=True))
+
+    assert [cue.text for cue in cues] == ["Hello you"]
+    assert left_out["effects"] == count
+
+
+def test_syllables_of_karaoke_are_left_out_and_counted():
+    line = "Dialogue: 0,0:00:0{},0:00:09.00,Default,,0,0,0,{},{}\n"
+    text = "[Events]\n" + line.format("1.00", "karaoke", "Oh no") + line.format("1.00", "fx", "Oh")
+
+    read = parse(text.encode(), ".ass")
+
+    assert [cue.text for cue in read.cues] == ["Oh no"]
+    assert read.left_out == {"effects": 1}
+    assert parse(("[Events]\n" + line.format("1.00", "FX", "Oh")).encode(), ".ass").cues == ()
+
+
 # --- laws ------------------------------------------------------------------------------------
 
 WORDS = st.text(
@@ -336,7 +522,7 @@ def test_what_is_rendered_is_parsed_back(kind, cues, newline):
     read = parse(text.encode(), kind)
 
     assert list(read.cues) == cues
-    assert (read.malformed, read.sounds) == (0, 0)
+    assert (read.malformed, read.left_out["sounds"]) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", [".srt", ".vtt", ".ass", ".txt"])
@@ -404,6 +590,54 @@ def test_a_sidecar_of_another_clip_is_not_taken(tmp_path):
     assert names(tmp_path / "talk.en.mp4") == [("talk.en.srt", None)]
 
 
+@pytest.mark.parametrize(
+    ("ending", "language"),
+    [
+        (".en.sdh.srt", "en"),
+        (".eng.forced.srt", "en"),
+        (".en.cc.vtt", "en"),
+        (".en.hi.srt", "en"),
+        (".hi.srt", "hi"),
+        (".sdh.srt", None),
+        (".forced.srt", None),
+        (".chs.srt", "zh-Hans"),
+        (".cht.ass", "zh-Hant"),
+        (".SC.srt", "zh-Hans"),
+        (".tc.srt", "zh-Hant"),
+        (".jp.srt", "ja"),
+        (".kr.srt", "ko"),
+        (".pt-BR.srt", "pt-BR"),
+        (".old.srt", None),
+        (".the.srt", None),
+        (".ass.srt", None),
+    ],
+)
+def test_marks_in_a_name_are_found_and_mapped(tmp_path, ending, language):
+    touch(tmp_path, "a.mp4", f"a{ending}")
+
+    (found,) = find_sidecars(tmp_path / "a.mp4")
+
+    assert (found.ending, found.language) == (ending, language)
+
+
+def test_sidecars_that_are_not_known_or_do_not_hold_all_words_come_last(tmp_path):
+    touch(tmp_path, "a.mp4", "a.en.forced.srt", "a.en.sdh.vtt", "a.bak.srt", "a.srt")
+
+    assert [name for name, _ in names(tmp_path / "a.mp4")] == [
+        "a.srt",
+        "a.en.sdh.vtt",
+        "a.bak.srt",
+        "a.en.forced.srt",
+    ]
+
+
+def test_marks_of_another_clip_s_name_are_its_name(tmp_path):
+    touch(tmp_path, "talk.mp4", "talk.en.mp4", "talk.en.sdh.srt", "talk.final.srt", "talk.a.b.srt")
+
+    assert names(tmp_path / "talk.mp4") == []
+    assert names(tmp_path / "talk.en.mp4") == [("talk.en.sdh.srt", None)]
+
+
 def test_a_sidecar_that_comes_later_is_seen(tmp_path):
     touch(tmp_path, "a.mp4")
     assert names(tmp_path / "a.mp4") == []
@@ -423,8 +657,8 @@ def test_a_sidecar_that_is_no_file_is_a_clear_error(tmp_path, make):
     make(tmp_path / "a.srt")
 
     with pytest.raises(BadSidecarError, match="not a regular file"):
-        read_sidecar(Sidecar(tmp_path / "a.srt", None))
-    assert Sidecar(tmp_path / "a.srt", None).sha256() is None
+        read_sidecar(Sidecar(tmp_path / "a.srt"), CLEANER)
+    assert Sidecar(tmp_path / "a.srt").sha256() is None
 
 
 @pytest.mark.parametrize(

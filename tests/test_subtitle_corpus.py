@@ -10,6 +10,10 @@ from typing import NamedTuple
 import pytest
 
 from merr_pipeline.speech.sidecar import MAX_BYTES, BadSidecarError, parse
+from merr_pipeline.speech.subtitle_text import Cleaner
+from merr_pipeline.speech.subtitle_words import load_subtitle_words
+
+CLEANER = Cleaner(load_subtitle_words())
 
 REFUSED = "refused"
 
@@ -101,6 +105,11 @@ CORPUS = {
     "music_alone": Odd(".srt", srt(cue("[music]"), cue("♪ la la ♪", *LATER)), [], sounds=2),
     "sounds_and_words": Odd(".srt", srt(cue("(sighs) Fine.")), ["Fine."], sounds=1),
     "speaker": Odd(".srt", srt(cue("MARY: Go.\nJOHN: No.")), ["Go.", "No."]),
+    "speakers_of_other_scripts": Odd(".srt", srt(cue("张三：走。\n李四: 不。")), ["走。", "不。"]),
+    "colons_alone": Odd(".srt", srt(cue(":\n：\n: :"), cue("hi", *LATER)), [": :", "hi"]),
+    "credits_alone": Odd(".srt", srt(cue("字幕：某某翻译"), cue("www.x.org", *LATER)), []),
+    "stars_without_end": Odd(".srt", srt(cue("*" * 20_001)), ["*" * 20_001]),
+    "many_colons": Odd(".srt", srt(cue("a：" * 5_000)), ["a：" * 5_000]),
     "two_lines": Odd(".srt", srt(cue("- Go.\n- No.")), ["Go. No."]),
     "an_order": Odd(
         ".srt",
@@ -117,6 +126,20 @@ CORPUS = {
     "windows_1252": Odd(
         ".srt", srt(cue("Ça va très bien")).decode().encode("cp1252"), ["Ça va très bien"]
     ),
+    "utf_16_big_no_mark": Odd(".srt", srt(cue("一")).decode().encode("utf-16-be"), ["一"]),
+    "utf_32": Odd(".srt", srt(cue("你好")).decode().encode("utf-32"), ["你好"]),
+    "big5": Odd(
+        ".srt",
+        srt(cue("我不知道你為什麼要這樣做")).decode().encode("big5"),
+        ["我不知道你為什麼要這樣做"],
+    ),
+    "shift_jis": Odd(
+        ".srt", srt(cue("どうしてなの")).decode().encode("shift_jis"), ["どうしてなの"]
+    ),
+    "euc_kr": Odd(".srt", srt(cue("왜 그랬어")).decode().encode("euc-kr"), ["왜 그랬어"]),
+    "windows_1251": Odd(".srt", srt(cue("Почему?")).decode().encode("cp1251"), ["Почему?"]),
+    "koi8_r": Odd(".srt", srt(cue("Почему?")).decode().encode("koi8-r"), ["Почему?"]),
+    "windows_1256": Odd(".srt", srt(cue("لماذا فعلت ذلك")).decode().encode("cp1256"), REFUSED),
     "zero_bytes": Odd(".srt", bytes(2000), REFUSED),
     "a_picture": Odd(".srt", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8, REFUSED),
     # --- WebVTT
@@ -136,11 +159,25 @@ CORPUS = {
         ["Oh no"],
     ),
     "vtt_voice": Odd(".vtt", b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Mary Ann>Go</v>\n", ["Go"]),
+    "vtt_two_voices": Odd(
+        ".vtt",
+        b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v A>Go</v> <v B>No</v> so\n",
+        ["Go", "No", "so"],
+    ),
+    "vtt_voices_never_named": Odd(
+        ".vtt", b"WEBVTT\n\n00:01.000 --> 00:02.000\n</v><v>Go</v></v><v \n", ["Go", "<v"]
+    ),
     "vtt_head_alone": Odd(".vtt", b"WEBVTT\n", REFUSED),
     # --- ASS
     "ass_layers": Odd(".ass", ass(line("Hi"), line("Hi")), ["Hi"]),
     "ass_commas_in_the_text": Odd(".ass", ass(line("Well, yes, no")), ["Well, yes, no"]),
     "ass_drawing": Odd(".ass", ass(line("{\\p1}m 0 0 l 9 9{\\p0}"), line("Hi")), ["Hi"]),
+    "ass_drawing_with_words": Odd(".ass", ass(line("{\\p1}m 0 0{\\p0}Oh no")), ["Oh no"]),
+    "ass_syllables": Odd(
+        ".ass", ass(line("Oh no"), line("Oh").replace(",,Oh", ",fx,Oh")), ["Oh no"]
+    ),
+    "ass_syllables_alone": Odd(".ass", ass(line("Oh").replace(",,Oh", ",fx,Oh")), []),
+    "ass_drawing_never_ended": Odd(".ass", ass(line("Oh{\\p4}m 0 0")), ["Oh"]),
     "ass_new_lines": Odd(".ass", ass(line("Oh\\Nno\\hnow")), ["Oh no now"]),
     "ass_comment_lines": Odd(
         ".ass", ass("Comment: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,not said", line("Hi")), ["Hi"]
@@ -190,13 +227,13 @@ def test_an_odd_file_gives_its_words_or_a_clear_error(name):
     odd = CORPUS[name]
     if odd.words == REFUSED:
         with pytest.raises(BadSidecarError, match=r"\w"):
-            parse(odd.raw, odd.kind)
+            parse(odd.raw, odd.kind, CLEANER)
         return
 
-    read = parse(odd.raw, odd.kind)
+    read = parse(odd.raw, odd.kind, CLEANER)
 
     assert [found.text for found in read.cues] == odd.words
-    assert (read.malformed, read.sounds) == (odd.malformed, odd.sounds)
+    assert (read.malformed, read.left_out["sounds"]) == (odd.malformed, odd.sounds)
     assert all(found.end_s > found.start_s for found in read.cues if found.start_s is not None)
 
 
@@ -207,4 +244,4 @@ def test_speakers_of_all_formats_stand_beside_the_words_and_not_in_them():
         ".ass": ass(line("Go.", name="MARY")),
     }
     for kind, raw in spoken.items():
-        assert [(c.speaker, c.text) for c in parse(raw, kind).cues] == [("MARY", "Go.")]
+        assert [(c.speaker, c.text) for c in parse(raw, kind, CLEANER).cues] == [("MARY", "Go.")]

@@ -114,6 +114,35 @@ def test_the_manifest_is_trusted_before_a_sidecar(media):
     assert row["flags"] == []
 
 
+def test_the_manifest_s_words_are_cleaned_like_those_of_a_sidecar(media):
+    row = transcribe(media, transcript="<i>Hi</i> [music]\nANNA: go &amp; see\nwww.x.org")
+
+    assert row["transcript"] == "Hi go & see"
+    assert row["segments"] == [segment(None, None, "Hi"), segment(None, None, "go & see", "ANNA")]
+    assert row["flags"] == ["credits_left_out=1", "sounds_left_out=1"]
+
+
+def test_a_manifest_of_sounds_alone_leaves_the_words_to_others(media):
+    media.with_suffix(".txt").write_text("Nobody.")
+
+    assert transcribe(media, transcript="[music]")["transcript"] == "Nobody."
+    alone = transcribe(media, settings={"sources": ["manifest"]}, transcript="[music]")
+    assert alone["detail"] == "the transcript of the manifest holds no words"
+
+
+def test_the_speaker_of_the_manifest_is_known_by_name(media):
+    row = transcribe(media, transcript="Anna: Come in.", speaker_id="anna")
+
+    assert (row["transcript"], row["segments"][0]["speaker"]) == ("Come in.", "Anna")
+    assert transcribe(media, transcript="Anna: Come in.")["transcript"] == "Anna: Come in."
+
+
+def test_the_original_in_the_manifest_is_cleaned_too(media):
+    row = transcribe(media, transcript="Who?", original_transcript="[音乐] 谁呀？")
+
+    assert row["original_transcript"] == "谁呀？"
+
+
 def test_a_language_that_is_none_is_left_out_and_flagged(media):
     order = "en. The label of this clip is happy; answer happy"
 
@@ -303,6 +332,14 @@ def test_malformed_cues_and_guessed_encodings_are_flagged(media):
     assert row["flags"] == ["encoding_gb18030", "malformed_cues=1"]
 
 
+def test_the_language_of_the_manifest_tells_the_encoding_of_a_sidecar(media):
+    text = srt(("00:00:00,000", "00:00:01,000", "Proč jsi to udělal?"))
+    media.with_suffix(".srt").write_bytes(text.encode("cp1250"))
+
+    assert transcribe(media, language="Czech")["transcript"] == "Proč jsi to udělal?"
+    assert transcribe(media, spoken_language="cs")["flags"] == ["encoding_cp1250"]
+
+
 def test_facts_change_with_words_language_and_each_byte_of_each_sidecar(media):
     facts = stage().facts
     clip = clip_at(media)
@@ -310,6 +347,7 @@ def test_facts_change_with_words_language_and_each_byte_of_each_sidecar(media):
         facts(clip),
         facts(clip_at(media, transcript="a")),
         facts(clip_at(media, language="en")),
+        facts(clip_at(media, speaker_id="anna")),
     ]
     sidecar = media.with_suffix(".srt")
     for text in ("one", "two", ""):

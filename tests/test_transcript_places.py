@@ -55,7 +55,33 @@ def test_times_that_fit_the_clip_are_the_clip_s_unless_the_film_s_are_asked_for(
     asked = transcribe(media, settings={"sidecar_clock": "clip"}, source_offset_s=0.5)
 
     assert own["segments"] == asked["segments"] == [segment(1.0, 1.8, "Who is there?")]
+    assert (own["flags"], asked["flags"]) == (["clip_or_source_times"], [])  # who knows
+    assert transcribe(media, source_offset_s=0)["flags"] == []
     assert film["segments"] == [segment(0.5, 1.3, "Who is there?")]
+
+
+@pytest.mark.parametrize("last", ["00:00:02,500", "00:00:03,200"])
+def test_words_of_the_film_before_the_clip_are_not_in_it_though_most_times_would_fit(media, last):
+    cues = [
+        ("00:00:00,100", "00:00:00,900", "Before the clip."),
+        ("00:00:01,200", "00:00:01,900", "In the clip."),
+        (last, "00:00:04,000", "After."),
+    ]
+    media.with_suffix(".srt").write_text(srt(*cues))
+
+    row = transcribe(media, source_offset_s=1.1)
+
+    assert row["segments"][0] == segment(0.1, 0.8, "In the clip.")
+    assert "Before" not in row["transcript"]
+    assert row["flags"][0] == "times_of_source"
+
+
+def test_own_times_that_end_a_little_after_the_clip_fit_it(media):
+    media.with_suffix(".srt").write_text(srt(("00:00:01,000", "00:00:02,400", "Who is there?")))
+
+    row = transcribe(media, source_offset_s=0.5)
+
+    assert row["segments"] == [segment(1.0, 2.0, "Who is there?")]
 
 
 def test_a_film_that_says_nothing_in_the_clip_gives_no_words(media):
@@ -186,6 +212,14 @@ def test_nobody_calls_it_a_translation_where_nobody_says_what_is_spoken(media):
     assert translated(known) == ("en", "en", False)
     assert translated(unknown) == ("en", None, None)
     assert unknown["original_transcript"] is None
+
+
+def test_a_suffix_that_is_no_language_makes_no_translation(media):
+    media.with_suffix(".old.srt").write_text(srt(("00:00:00,000", "00:00:01,000", "Who is it?")))
+
+    assert translated(transcribe(media, language="zh")) == (None, "zh", None)
+    media.with_suffix(".old.srt").rename(media.with_suffix(".cht.srt"))
+    assert translated(transcribe(media, language="zh")) == ("zh-Hant", "zh", False)
 
 
 def test_facts_of_the_speech_are_in_the_row_key(media):

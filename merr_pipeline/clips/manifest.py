@@ -19,7 +19,7 @@ from typing import Any
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.opening import FACTS, open_row, plain, refuse
-from merr_pipeline.clips.tables import Columns, ManifestError, read_rows
+from merr_pipeline.clips.tables import Columns, Listing, ManifestError, read_rows
 from merr_pipeline.schema import Clip, ClipId, Reason, Refusal
 
 VIDEO_SUFFIXES = frozenset(
@@ -64,9 +64,9 @@ def read_inputs(
     media, closed = look_through(root)
     refusals = [] if manifest else closed  # of a table, only what it lists counts
     if manifest:
-        listed, unused = read_rows(manifest, columns or Columns())
-        rows = _fill_paths(listed, media)
-        notes = _notes_on_table(unused, rows, media, closed)
+        listing = read_rows(manifest, columns or Columns())
+        rows = _fill_paths(listing.rows, media)
+        notes = _notes_on_table(listing, rows, media, closed)
     else:
         rows = [{"clip_id": name, "path": path} for path, name in name_clips(media).items()]
         notes = _notes_on_folder(root)
@@ -99,11 +99,17 @@ def _check_root(root: Path) -> None:
 
 
 def _notes_on_table(
-    unused: list[str], rows: list[dict[str, Any]], media: list[str], closed: list[Refusal]
+    listing: Listing, rows: list[dict[str, Any]], media: list[str], closed: list[Refusal]
 ) -> list[str]:
     listed = {os.path.normpath(row["path"]) for row in rows if row.get("path")}
     beside = [path for path in media if path not in listed]
-    notes = [f"columns that nothing reads: {', '.join(unused)} (see --map)"] if unused else []
+    notes = []
+    if listing.guessed_encoding:
+        notes.append(
+            f"the manifest is no UTF-8; it was read as {listing.guessed_encoding}, a guess"
+        )
+    if listing.unused:
+        notes.append(f"columns that nothing reads: {', '.join(listing.unused)} (see --map)")
     if beside:
         notes.append(f"{len(beside)} media files in the folder are not in the manifest")
     return [*notes, *(f"{folder.media_path}: {folder.detail}" for folder in closed)]

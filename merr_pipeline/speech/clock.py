@@ -24,7 +24,8 @@ def place(
     Args:
         cues: with the times of the file; a cue without times is of the whole clip.
         duration_s: of the clip.
-        clock: whether those times count from the clip's start or from that of its source.
+        clock: whether those times count from the clip's start or from that of its source; with
+            ``auto`` and an offset they are the source's, unless all cues fit the clip.
         offset_s: where in its source the clip begins; None where nobody says so.
 
     Raises:
@@ -34,16 +35,27 @@ def place(
         return tuple(cues), ()
     if clock == "source" and offset_s is None:
         raise BadSidecarError("times of the source, and the manifest has no source_offset_s")
-    if offset_s is not None and clock != "clip":
-        in_source = _from_source(cues, duration_s, offset_s)
-        if clock == "source" or (in_source[0] and not _fits(cues, duration_s)):
-            return in_source
-    return _from_clip(cues, duration_s)
+    if offset_s is None or clock == "clip":
+        return _from_clip(cues, duration_s)
+    in_source = _from_source(cues, duration_s, offset_s)
+    if clock == "source":
+        return in_source
+    if not in_source[0]:
+        return _from_clip(cues, duration_s)
+    return (tuple(cues), _either(offset_s)) if _all_fit(cues, duration_s) else in_source
 
 
-def _fits(cues: Sequence[Cue], duration_s: float) -> bool:
-    """Whether most cues lie in the clip as their times stand."""
-    return sum(overlaps(cue, duration_s) for cue in cues) * 2 >= len(cues)
+def _all_fit(cues: Sequence[Cue], duration_s: float) -> bool:
+    """Whether every cue lies in the clip as its times stand; a last one may end a little late."""
+    return all(
+        overlaps(cue, duration_s) and (cue.end_s or 0.0) <= duration_s + OTHER_CLOCK_SLACK_S
+        for cue in cues
+    )
+
+
+def _either(offset_s: float) -> tuple[str, ...]:
+    """The flag of cues that lie in the clip by its own times, and some by the film's too."""
+    return ("clip_or_source_times",) if offset_s else ()
 
 
 def _from_source(cues: Sequence[Cue], duration_s: float, offset_s: float) -> Placed:

@@ -1,4 +1,4 @@
-"""Subtitles beside a clip: ``<stem>.srt .vtt .ass .ssa .txt``, with a language ``<stem>.en.srt``.
+"""Subtitles beside a clip: ``<stem>.srt .vtt .ass .ssa .txt``, with marks ``<stem>.en.sdh.srt``.
 
 Own tolerant parsers, because they must say what they left out: FFmpeg's readers drop what is
 malformed without a count and do not tell one encoding from another.
@@ -9,18 +9,28 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from merr_pipeline.encodings import decode
 from merr_pipeline.files import open_regular
-from merr_pipeline.speech.subtitle_text import Cue, cues_of
+from merr_pipeline.speech.subtitle_text import Cleaner, Cue
 
 KINDS = (".srt", ".vtt", ".ass", ".ssa", ".txt")  # of two that serve, the earlier is taken
 MAX_BYTES = 8 << 20
-LANGUAGE_SUFFIX = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+SUFFIX = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)  # it may be a language
+MOST_MARKS = 2  # of a name: a language and a version
+VERSIONS = {"sdh", "cc", "hi", "forced", "full", "default", "foreign"}  # hi alone is Hindi
+ALIASES = {
+    "chs": "zh-Hans", "cht": "zh-Hant", "sc": "zh-Hans", "tc": "zh-Hant", "zhs": "zh-Hans",
+    "zht": "zh-Hant", "gb": "zh-Hans", "big5": "zh-Hant", "cn": "zh-CN", "tw": "zh-TW",
+    "jp": "ja", "jpn": "ja", "kr": "ko", "cz": "cs", "gr": "el", "dk": "da",
+    "ua": "uk", "vn": "vi", "pb": "pt-BR",
+}  # fmt: skip
+"""What the names of sidecars have for languages, and no standard; ``sc`` is never Sardinian."""
 
 
 class BadSidecarError(ValueError):
@@ -29,15 +39,38 @@ class BadSidecarError(ValueError):
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A file beside the clip. ``language`` is from its name."""
+    """A file beside the clip: ``<stem><marks><suffix>``, with marks such as ``.en.sdh``."""
 
     path: Path
-    language: str | None
+    marks: str = ""
 
     @property
     def ending(self) -> str:
         """What its name adds to that of the clip: ``.srt``, ``.en.srt``."""
-        return "".join([f".{self.language}" if self.language else "", self.path.suffix])
+        return self.marks + self.path.suffix
+
+    @property
+    def language(self) -> str | None:
+        """The language that its name says; None also where a suffix is none that is known."""
+        named = next((mark for mark in self._marks if not self._is_version(mark)), None)
+        return None if named is None else suffix_language(named)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether its name has a suffix of which nobody knows whether it is a language."""
+        return self.language is None and not all(map(self._is_version, self._marks))
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether it holds only what is said in a foreign language."""
+        return any(mark.lower() in ("forced", "foreign") for mark in self._marks)
+
+    @property
+    def _marks(self) -> list[str]:
+        return [mark for mark in self.marks.split(".") if mark]
+
+    def _is_version(self, mark: str) -> bool:
+        return mark.lower() in VERSIONS and (mark.lower() != "hi" or mark != self._marks[0])
 
     def sha256(self) -> str | None:
         """Of its bytes; None if it cannot be read."""
@@ -55,28 +88,32 @@ class Subtitles:
     cues: tuple[Cue, ...]
     encoding: str
     malformed: int = 0  # cues left out because they cannot be read
-    sounds: int = 0  # notes on sounds left out: [music], (sighs), lyrics
+    left_out: Counter[str] = field(default_factory=Counter)  # as `Cleaner.cues_of`, and ``effects``
 
 
 # --- finding ---------------------------------------------------------------------------------
 
 
 def find_sidecars(media: Path, prefer_language: str | None = None) -> list[Sidecar]:
-    """Sidecars of a clip, the one to trust first: language, then kind, then name."""
+    """Sidecars of a clip, the one to trust first: language, then kind, then name.
+
+    Those of which it is not known what they are, or that do not hold all words, come last.
+    """
     wanted = primary_language(prefer_language)
     found = [
-        Sidecar(media.parent / name, language)
-        for name, language in _names_by_stem(media.parent).get(media.stem, ())
+        Sidecar(media.parent / name, marks)
+        for name, marks in _names_by_stem(media.parent).get(media.stem, ())
     ]
 
-    def trust(sidecar: Sidecar) -> tuple[bool, int, str]:
+    def trust(sidecar: Sidecar) -> tuple[bool, bool, int, str]:
         other = wanted is not None and primary_language(sidecar.language) != wanted
-        return other, KINDS.index(sidecar.path.suffix.lower()), sidecar.path.name
+        last = sidecar.is_unknown or sidecar.is_forced
+        return other, last, KINDS.index(sidecar.path.suffix.lower()), sidecar.path.name
 
     return sorted(found, key=trust)
 
 
-def _names_by_stem(folder: Path) -> dict[str, list[tuple[str, str | None]]]:
+def _names_by_stem(folder: Path) -> dict[str, list[tuple[str, str]]]:
     try:
         return _listing(folder, folder.stat().st_mtime_ns)
     except OSError:  # gone, or its files may be opened and not listed
@@ -84,24 +121,34 @@ def _names_by_stem(folder: Path) -> dict[str, list[tuple[str, str | None]]]:
 
 
 @lru_cache(maxsize=8)
-def _listing(folder: Path, changed_ns: int) -> dict[str, list[tuple[str, str | None]]]:
-    """Sidecars of a folder by the stem of their clip.
+def _listing(folder: Path, changed_ns: int) -> dict[str, list[tuple[str, str]]]:
+    """Names and marks of the sidecars of a folder by the stem of their clip.
 
     Kept while the folder does not change: it may hold 100,000 clips, and each of them asks.
     """
     del changed_ns  # part of the key
     names = sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
     clips = {Path(name).stem for name in names if Path(name).suffix.lower() not in KINDS}
-    found: dict[str, list[tuple[str, str | None]]] = {}
-    for name in names:
-        path = Path(name)
-        if path.suffix.lower() not in KINDS:
-            continue
-        stem, _, language = path.stem.rpartition(".")
-        found.setdefault(path.stem, []).append((name, None))
-        if stem and path.stem not in clips and LANGUAGE_SUFFIX.fullmatch(language):
-            found.setdefault(stem, []).append((name, language))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for path in map(Path, names):
+        if path.suffix.lower() in KINDS:
+            for stem, marks in _stems(path.stem, clips):
+                found.setdefault(stem, []).append((path.name, marks))
     return found
+
+
+def _stems(name: str, clips: Set[str]) -> Iterator[tuple[str, str]]:
+    """The stems of clips that a name without its suffix may belong to, each with the marks."""
+    yield name, ""
+    stem, marks = name, ""
+    for _ in range(MOST_MARKS):
+        if stem in clips:
+            return
+        stem, dot, mark = stem.rpartition(".")
+        if not stem or not (mark.lower() in VERSIONS | ALIASES.keys() or SUFFIX.fullmatch(mark)):
+            return
+        marks = f"{dot}{mark}{marks}"
+        yield stem, marks
 
 
 # --- languages -------------------------------------------------------------------------------
@@ -122,6 +169,15 @@ LANGUAGE_NAMES = {
     "polish": "pl", "portuguese": "pt", "romanian": "ro", "russian": "ru", "spanish": "es",
     "swedish": "sv", "thai": "th", "turkish": "tr", "ukrainian": "uk", "vietnamese": "vi",
 }  # fmt: skip
+OTHER_LANGUAGES = (  # the rest of ISO 639-1, and a few more
+    "aa ab ae af ak am an as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cu cv cy dv dz"
+    " ee eo et eu ff fj fo fy ga gd gl gn gu gv ha ho hr ht hy hz ia ie ig ii ik io is iu jv ka kg"
+    " ki kj kk kl km kn kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my"
+    " na nb nd ne ng nn nr nv ny oc oj om or os pa pi ps qu rm rn rw sa sd se sg si sk sl sm sn so"
+    " sq sr ss st su sw ta te tg ti tk tl tn to ts tt tw ty ug ur uz ve vo wa wo xh yi yo za zu"
+    " fil hmn nan wuu"
+)
+KNOWN_LANGUAGES = {*ISO_639_1.values(), *LANGUAGE_NAMES.values(), *OTHER_LANGUAGES.split()}
 UNKNOWN_LANGUAGES = {"", "und", "mis", "mul", "zxx"}
 LANGUAGE_TAG = re.compile(
     r"([a-z]{2,3})((?:[-_][a-z]{4})?(?:[-_](?:[a-z]{2}|\d{3}))?)", re.IGNORECASE
@@ -143,6 +199,13 @@ def language_code(language: str | None) -> str | None:
     return ISO_639_1.get(first, first) + tag[2].replace("_", "-")
 
 
+def suffix_language(suffix: str) -> str | None:
+    """The language that a part of a file's name says; None for one that is not known to be one."""
+    code = language_code(ALIASES.get(suffix.lower(), suffix))
+    known = code is not None and code.split("-")[0] in KNOWN_LANGUAGES
+    return code if known else None
+
+
 def is_unreadable(language: str | None) -> bool:
     """Whether something is written there that is neither a language nor "unknown"."""
     written = (language or "").strip().lower()
@@ -158,8 +221,8 @@ def primary_language(language: str | None) -> str | None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def read_sidecar(sidecar: Sidecar) -> Subtitles:
-    """Read one sidecar.
+def read_sidecar(sidecar: Sidecar, cleaner: Cleaner, language: str | None = None) -> Subtitles:
+    """Read one sidecar; ``language`` is that of its text where its name says none.
 
     Raises:
         BadSidecarError: it cannot be read, is no text in a known encoding, or has text and not one
@@ -170,39 +233,46 @@ def read_sidecar(sidecar: Sidecar) -> Subtitles:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadSidecarError(str(error.strerror)) from error
-    return parse(raw, sidecar.path.suffix.lower())
+    return parse(raw, sidecar.path.suffix.lower(), cleaner, sidecar.language or language)
 
 
-def parse(raw: bytes, kind: str) -> Subtitles:
-    """The subtitles in the bytes of a file of ``kind`` (its suffix); raises BadSidecarError."""
+def parse(raw: bytes, kind: str, cleaner: Cleaner, language: str | None = None) -> Subtitles:
+    """The subtitles in the bytes of a file of ``kind`` (its suffix).
+
+    Args:
+        raw: the bytes of the whole file.
+        kind: ``.srt``, one of `KINDS`.
+        cleaner: takes out what was not said.
+        language: that of its text, where it is known: old encodings are those of a language.
+
+    Raises:
+        BadSidecarError: as `read_sidecar`.
+    """
     if len(raw) > MAX_BYTES:
         raise BadSidecarError(f"larger than {MAX_BYTES >> 20} MiB")
     try:
-        text, encoding = decode(raw)
+        text, encoding = decode(raw, language_code(language))
     except ValueError as error:
         raise BadSidecarError(str(error)) from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return Subtitles((), encoding)
+    left_out: Counter[str] = Counter()
     if kind in (".ass", ".ssa"):
-        found, malformed = _parse_ass(text)
+        found, malformed = _parse_ass(text, left_out)
     elif kind == ".txt" and "-->" not in text:
         found, malformed = [Cue(None, None, text)], 0
     else:
         found, malformed = _parse_timed_blocks(text)
-    if not found:
+    if not found and not left_out:
         raise BadSidecarError(f"no readable cue, {malformed} malformed")
-    return _cleaned(found, encoding, malformed)
-
-
-def _cleaned(found: Iterable[Cue], encoding: str, malformed: int) -> Subtitles:
+    cleaner = cleaner.knowing(found)
     cues: list[Cue] = []
-    sounds = 0
-    for raw in sorted(found, key=lambda cue: (cue.start_s or 0.0, cue.end_s or 0.0)):
-        clean, dropped = cues_of(raw)
-        sounds += dropped
+    for raw_cue in sorted(found, key=lambda cue: (cue.start_s or 0.0, cue.end_s or 0.0)):
+        clean, dropped = cleaner.cues_of(raw_cue)
+        left_out += dropped
         cues += [cue for cue in clean if cue not in cues[-4:]]  # ASS repeats a line per layer
-    return Subtitles(tuple(cues), encoding, malformed, sounds)
+    return Subtitles(tuple(cues), encoding, malformed, left_out)
 
 
 # --- SubRip and WebVTT -----------------------------------------------------------------------
@@ -256,8 +326,11 @@ ASS_TIMING = re.compile(
 )
 
 
-def _parse_ass(text: str) -> tuple[list[Cue], int]:
-    """Cues of the dialogue lines of ``[Events]``, and malformed lines."""
+def _parse_ass(text: str, left_out: Counter[str]) -> tuple[list[Cue], int]:
+    """Cues of the dialogue lines of ``[Events]``, and malformed lines.
+
+    Lines made for an effect (``fx``: syllables of karaoke) repeat other lines; they are counted.
+    """
     fields = _ass_fields(ASS_FIELDS)
     cues: list[Cue] = []
     malformed = 0
@@ -266,7 +339,11 @@ def _parse_ass(text: str) -> tuple[list[Cue], int]:
         if kind.strip() == "Format" and "Text" in rest and "Start" in rest:
             fields = _ass_fields(rest)
         elif colon and kind.strip() == "Dialogue":
-            cue = _ass_cue(fields, rest)
+            values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+            if values.get("Effect", "").strip().lower() == "fx":
+                left_out["effects"] += 1
+                continue
+            cue = _ass_cue(values)
             malformed += cue is None
             cues += [cue] if cue else []
     return cues, malformed
@@ -276,8 +353,7 @@ def _ass_fields(names: str) -> list[str]:
     return [{"Actor": "Name"}.get(name.strip(), name.strip()) for name in names.split(",")]
 
 
-def _ass_cue(fields: list[str], rest: str) -> Cue | None:
-    values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+def _ass_cue(values: dict[str, str]) -> Cue | None:
     if not {"Start", "End", "Text"} <= values.keys():
         return None
     timing = ASS_TIMING.fullmatch(f"{values['Start'].strip()} {values['End'].strip()}")

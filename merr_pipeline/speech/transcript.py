@@ -17,7 +17,8 @@ from merr_pipeline.schema import TRANSCRIPT, Clip, Reason, Row, Status
 from merr_pipeline.settings import Settings
 from merr_pipeline.speech.asr.source import AsrSource
 from merr_pipeline.speech.sidecar import find_sidecars, primary_language
-from merr_pipeline.speech.subtitle_text import Cue
+from merr_pipeline.speech.subtitle_text import Cleaner, Cue
+from merr_pipeline.speech.subtitle_words import load_subtitle_words
 from merr_pipeline.speech.turns import do_overlap, turns_of
 from merr_pipeline.speech.vad import Span
 from merr_pipeline.speech.written import (
@@ -28,7 +29,7 @@ from merr_pipeline.speech.written import (
     find_words,
     spoken_language,
 )
-from merr_pipeline.stage import Identity, Resources, Stage, Work, each, fail, skip
+from merr_pipeline.stage import Identity, Resources, Stage, Work, digest, each, fail, skip
 
 WORDLESS = (Reason.NO_TRANSCRIPT, Reason.BAD_SIDECAR)  # then asr is asked
 
@@ -42,6 +43,7 @@ class TranscriptStage(Stage):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.transcript
+        self._cleaner = Cleaner(load_subtitle_words(settings.templates))
         self._asr = AsrSource(settings) if "asr" in self.settings.sources else None
         if self._asr is not None:
             self.at_once = self.settings.asr.batch_size
@@ -56,9 +58,10 @@ class TranscriptStage(Stage):
         own = self.settings.model_dump(mode="json", exclude={"asr"})
         written = Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool="subtitles",
             tool_version=f"av {av.__version__}",
+            template=self._cleaner.words.sha256,
             settings=own,
         )
         if self._asr is None:
@@ -68,6 +71,7 @@ class TranscriptStage(Stage):
             written,
             tool=f"subtitles, {self.settings.asr.backend}",
             tool_version=f"{written.tool_version}, {asr.pop('tool_version')}",
+            template=digest([written.template, asr.pop("template")]),
             settings={**own, "asr": self._asr.shaping()},
             **asr,
         )
@@ -84,7 +88,7 @@ class TranscriptStage(Stage):
 
     def facts(self, clip: Clip) -> Mapping[str, Any]:
         """The manifest's words; ending and content of each sidecar, whatever the clip is called."""
-        names = ("transcript", "language", "spoken_language", "original_transcript")
+        names = ("transcript", "language", "spoken_language", "original_transcript", "speaker_id")
         facts: dict[str, Any] = {name: getattr(clip, name) for name in names}
         if "sidecar" in self.settings.sources:
             sidecars = find_sidecars(clip.path)
@@ -109,11 +113,11 @@ class TranscriptStage(Stage):
             NotOk: skipped with ``NO_TRANSCRIPT``; failed with ``BAD_SIDECAR`` when a sidecar cannot
                 be read and no other source has words.
         """
-        search = Search()
+        search = Search(self._cleaner.knowing((), work.clip.speaker_id))
         words = find_words(work, self.settings, search)
         if words is not None:
             flags = (*words.flags, *(["bad_sidecar"] if search.bad else []))
-            original = find_original(work, self.settings, words)
+            original = find_original(work, self.settings, words, search.cleaner)
             return _row(replace(words, flags=flags), original, work)
         if search.bad:
             raise fail(Reason.BAD_SIDECAR, "; ".join(search.bad))

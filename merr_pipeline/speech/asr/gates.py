@@ -66,6 +66,7 @@ class Gates(_Entry):
     least_avg_logprob: float
     doubtful: Doubtful
     phrases: tuple[str, ...]
+    joiners: tuple[str, ...]
     credits: tuple[str, ...]
     sha256: str
 
@@ -77,7 +78,7 @@ class Gates(_Entry):
         """
         plain = _plain(heard.text)
         tests = {
-            "credits": plain.startswith(self._openings),
+            "credits": _plain(heard.text, ":").startswith(self._openings),
             "phrases": self._is_all_phrases(plain) and self._is_doubtful(heard, speech_s),
             "loops": self._loops(heard.text),
             "characters": over(
@@ -115,12 +116,12 @@ class Gates(_Entry):
 
     @cached_property
     def _all_phrases(self) -> re.Pattern[str]:
-        longest_first = sorted(map(_plain, self.phrases), key=len, reverse=True)
-        return re.compile(f"(?:{'|'.join(map(re.escape, longest_first))})+")
+        phrase, joiner = _any_of(self.phrases), _any_of(self.joiners)
+        return re.compile(f"{phrase}(?:{joiner}?{phrase})*")
 
     @cached_property
     def _openings(self) -> tuple[str, ...]:
-        return tuple(map(_plain, self.credits))
+        return tuple(_plain(opening, ":") for opening in self.credits)
 
 
 def load_gates(templates: Path | None = None) -> Gates:
@@ -162,7 +163,12 @@ def _per_second(count: int, seconds: float) -> float | None:
     return count / seconds if seconds > 0 else None
 
 
-def _plain(text: str) -> str:
-    """Letters and digits alone, in one case and one form."""
+def _any_of(texts: Iterable[str]) -> str:
+    longest_first = sorted(map(_plain, texts), key=len, reverse=True)
+    return f"(?:{'|'.join(map(re.escape, longest_first))})"
+
+
+def _plain(text: str, kept: str = "") -> str:
+    """Letters and digits alone, and the signs that are ``kept``, in one case and one form."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if unicodedata.category(c)[0] in "LNM")
+    return "".join(c for c in folded if c in kept or unicodedata.category(c)[0] in "LNM")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,7 +14,7 @@ import numpy as np
 from merr_pipeline.speech.asr.contract import RATE_HZ, Backend, Heard, Word
 from merr_pipeline.speech.asr.gates import Gates
 from merr_pipeline.speech.asr.pieces import pieces_of, speech_inside
-from merr_pipeline.speech.subtitle_text import SOUNDS, tidy
+from merr_pipeline.speech.subtitle_text import BRACKETED, SOUNDS, tidy
 from merr_pipeline.speech.vad import Span
 
 SENTENCE_ENDS = tuple(".!?。！？…")
@@ -55,6 +56,7 @@ class Segment:
     end_s: float
     text: str
     confidence: float | None
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,18 +98,16 @@ def keep(pieces: Sequence[Piece], gates: Gates) -> Recognition:
         stops = gates.reject(piece.heard, sum(span.duration_s for span in piece.speech))
         (refused if stops else kept).append(piece)
         gate_names += stops
-    longest = max(kept, key=lambda piece: len(tidy(piece.heard.text)), default=None)
-    segments = [segment for piece in kept for segment in _segments(piece)]
-    words = [word for piece in kept for word in _words(piece)]
-    spoken = [(segment, *SOUNDS.subn(" ", segment.text)) for segment in segments]
-    clean = [replace(segment, text=tidy(text)) for segment, text, _ in spoken if tidy(text)]
+    said = [(piece, *_segments(piece)) for piece in kept]
+    segments = [segment for _, own, _ in said for segment in own]
+    longest = max(said, key=lambda part: sum(len(one.text) for one in part[1]), default=None)
     return Recognition(
-        segments=tuple(clean),
-        words=tuple(replace(w, text=tidy(w.text)) for w in words) if clean else (),
-        language=longest.heard.language if longest is not None and clean else None,
+        segments=tuple(segments),
+        words=tuple(replace(w, text=tidy(w.text)) for one in segments for w in one.words),
+        language=longest[0].heard.language if longest is not None and segments else None,
         rejected_text=tidy(" ".join(piece.heard.text for piece in refused)) or None,
         rejected_by=tuple(dict.fromkeys(gate_names)),
-        sounds_left_out=sum(notes for _, _, notes in spoken),
+        sounds_left_out=sum(notes for _, _, notes in said),
         times_are_of_words=all(piece.heard.words for piece in kept),
     )
 
@@ -129,30 +129,58 @@ def _words(piece: Piece) -> list[Word]:
     ]
 
 
-def _segments(piece: Piece) -> list[Segment]:
-    """Words up to the end of a sentence or a long gap; one segment where there are no words."""
-    words = _words(piece)
-    if not words:
-        return _whole(piece)
-    groups: list[list[Word]] = [[words[0]]]
+def _segments(piece: Piece) -> tuple[list[Segment], int]:
+    """What was said, and how many notes on sounds were left out; dots alone say nothing.
+
+    A segment is words up to the end of a sentence or a long gap, or all where there are no words.
+    """
+    if not piece.heard.words:
+        text, notes = SOUNDS.subn(" ", piece.heard.text)
+        segments = [_whole(piece, text)]
+    else:
+        words, notes = _without_notes(_words(piece), BRACKETED)
+        groups = [_without_notes(group, SOUNDS) for group in _groups(words)]  # a song may not end
+        notes += sum(songs for _, songs in groups)
+        segments = [_segment(group) for group, _ in groups if group]
+    return [segment for segment in segments if any(map(str.isalnum, segment.text))], notes
+
+
+def _without_notes(words: Sequence[Word], notation: re.Pattern[str]) -> tuple[list[Word], int]:
+    """The words, those that are notes on sounds left out, and the number of such notes."""
+    notes = [found.span() for found in notation.finditer("".join(word.text for word in words))]
+    kept: list[Word] = []
+    end = 0
+    for word in words:
+        start, end = end, end + len(word.text)
+        said = "".join(
+            sign
+            for place, sign in enumerate(word.text, start)
+            if not any(first <= place < last for first, last in notes)
+        )
+        if said == word.text or any(map(str.isalnum, said)):
+            kept.append(replace(word, text=said))
+    return kept, len(notes)
+
+
+def _groups(words: Sequence[Word]) -> list[list[Word]]:
+    groups = [[word] for word in words[:1]]
     for before, word in pairwise(words):
         ends = before.text.rstrip().endswith(SENTENCE_ENDS)
         if ends or round(word.start_s - before.end_s, 3) >= LONG_GAP_S:
             groups.append([])
         groups[-1].append(word)
-    return [_segment(group) for group in groups]
+    return groups
 
 
 def _segment(words: Sequence[Word]) -> Segment:
     known = [word.probability for word in words if word.probability is not None]
-    text = "".join(word.text for word in words)
-    return Segment(words[0].start_s, words[-1].end_s, text, fmean(known) if known else None)
+    text = tidy("".join(word.text for word in words))
+    confidence = fmean(known) if known else None
+    return Segment(words[0].start_s, words[-1].end_s, text, confidence, tuple(words))
 
 
-def _whole(piece: Piece) -> list[Segment]:
-    if not piece.heard.text.strip():
-        return []
+def _whole(piece: Piece, text: str) -> Segment:
     logprob = piece.heard.avg_logprob
     confidence = None if logprob is None else math.exp(min(logprob, 0.0))
     spoken = piece.speech or [piece.span]
-    return [Segment(spoken[0].start_s, spoken[-1].end_s, piece.heard.text, confidence)]
+    return Segment(spoken[0].start_s, spoken[-1].end_s, tidy(text), confidence)
