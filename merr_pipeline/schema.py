@@ -318,6 +318,7 @@ AU_TRACE = _struct(
     value=pa.list_(_float),  # one per frame of the track, null where not seen
     absolute=pa.list_(_float),  # without the track's baseline, where the tool has that; else null
     asymmetry=pa.list_(_float),  # the person's left side minus the right, same scale, else null
+    rest=_text,  # of value: own | common | raised | short (`face.action_units.Rest`), else null
 )
 TRACK = _struct(
     track=_int,
@@ -376,6 +377,8 @@ MOMENT = _stage(
             offset_s=_float,
             duration_s=_float,  # offset less onset; null where one of them is not seen
             asymmetry_at_peak=_float,  # the person's left side minus the right, same scale
+            rest=_text,  # as in the track: what values are measured against, or why there are none
+            held=_bool,  # active through most of the track
             reliability=_text,
         )
     ),
