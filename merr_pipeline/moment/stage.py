@@ -50,7 +50,7 @@ class MomentStage(Stage):
         """Versions shape the pictures and the numbers, settings and templates the choice."""
         return Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool="opencv",
             tool_version=f"{cv2.__version__}, pyav {av.__version__}, numpy {np.__version__}",
             template=digest([self._rules.sha256, self._units.sha256]),
@@ -154,6 +154,7 @@ class MomentStage(Stage):
             "action_units": summaries(
                 person.series,
                 moment.main.position,
+                moment.sustained,
                 self._units,
                 self._rules.course,
                 self._settings.smoothing_s,
