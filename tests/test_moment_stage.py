@@ -58,6 +58,21 @@ def test_a_clip_with_a_smile_has_a_clear_peak_at_its_apex(clip):
     assert row["flags"] == []
 
 
+@pytest.mark.parametrize(
+    ("mouth_open", "speaking", "verdict"), [(0.1, 0.0, "clear"), (None, None, "weak")]
+)
+def test_the_open_mouth_of_a_listener_counts_fully(clip, mouth_open, speaking, verdict):
+    gasp = {"AU25": bump(AT, 0.6, 1.2, 1.8, height=5.0), "AU01": np.zeros(60)}
+    face = make_face([make_track(AT, gasp, mouth_open=[mouth_open] * 60)])
+    voice = make_voice(np.tile([-50.0, -20.0, -30.0], 20), [(0.0, 2.4)])
+    seen = {"probe": make_probe(AT), "voice": voice, "face": face}
+
+    [row] = MomentStage(Settings()).annotate([Work(clip, seen)])
+
+    assert (row["main_person"]["speaking"], row["peak_verdict"]) == (speaking, verdict)
+    assert row["peak_frame_index"] == 30
+
+
 def test_the_pictures_show_the_peak_frame(clip):
     row = annotate(clip, make_face([smile()]))
 

@@ -86,7 +86,7 @@ class MomentStage(Stage):
             speaking=spoken,
             wanted=self._settings.person,
         )
-        talks = may_talk(person.series.time_s, voice, self._rules.speaking.margin_s)
+        talks = may_talk(person.series.time_s, voice, person.speaking, self._rules.speaking)
         moment = find_moment(
             person.series,
             scale,
