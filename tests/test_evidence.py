@@ -134,8 +134,8 @@ def test_what_is_measured_against_a_common_rest_says_so_and_what_has_none_says_w
         unit["rest"] = rests.get(unit["au"], "own")
 
     assert texts(rows, "face")[0] == (
-        "AU12 lip corner puller: 3.00 on an uncalibrated scale of 0 to 5, "
-        "against a rest that is the same for everybody at 1.24 s"
+        "AU12 lip corner puller: 3.00 on an uncalibrated scale of 0 to 5 at 1.24 s, "
+        "against a rest that is the same for everybody"
     )
     assert texts(rows, "missing")[-1].endswith("AU26, AU28; for want of a face at rest: AU15")
 

@@ -63,7 +63,7 @@ class Item:
 Rows = Mapping[str, Row]
 
 MOST_TURNS = 8  # told of one clip
-AVERAGE_REST = ", against a rest that is the same for everybody"
+COMMON_REST = ", against a rest that is the same for everybody"
 HEARD_ALONE = " (heard by a model, not measured)"
 
 
@@ -113,13 +113,12 @@ def _action_unit(code: str, seen: Seen, scale: str, moment: Row, table: ActionUn
         "intensity_0_5": f"{unit.value:.2f} of 5",
         "probability": f"probability {unit.value:.2f}",
     }.get(scale, f"{unit.value:.2f} on an uncalibrated scale of 0 to 5")
-    if code in _by_rest(moment, "common"):
-        amount += AVERAGE_REST
+    against = COMMON_REST if code in _by_rest(moment, "common") else ""
     return Item(
         Kind.ACTION_UNIT,
         "face",
         code,
-        f"{code} {table.units[code].name.lower()}: {amount}{_at(time_s)}",
+        f"{code} {table.units[code].name.lower()}: {amount}{_at(time_s)}{against}",
         time_s=time_s,
         value=unit.value,
         scale=scale,
