@@ -358,12 +358,18 @@ OTHER_PERSON = _struct(
     action_units=pa.list_(_struct(au=_text, mean=_float, max=_float, reliability=_text)),
 )
 MOMENT = _stage(
-    main_person=_struct(track=_int, score=_float, speaking=_float, sure=_float),
+    main_person=_struct(
+        track=_int,
+        score=_float,
+        speaking=_float,
+        sure=_float,
+        searched=_float,  # share of the frames of the shot on this track: no peak lies elsewhere
+    ),
     shot=_int,
     face_coverage=_float,  # share of the frames of that shot in which the main person is seen
     head_pose=_struct(pitch_deg=_float, yaw_deg=_float, roll_deg=_float),  # at the peak
     face_track=pa.list_(_struct(time_s=_float, box=BOX, confidence=_float)),
-    others=pa.list_(OTHER_PERSON),  # the tracks that are not the main person, largest first
+    others=pa.list_(OTHER_PERSON),  # the tracks that are not the main person's, largest first
     gaze=_struct(pitch_deg=_float, yaw_deg=_float),  # at the peak, against the camera
     action_units=pa.list_(
         _struct(

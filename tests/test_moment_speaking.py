@@ -111,7 +111,7 @@ def test_the_other_faces_are_kept_with_where_they_look_and_what_they_show():
     main, silent = track(1, None, box=LARGE), track(2, None, box=LARGE)
     silent["action_units"][0]["value"][7] = 2.0
 
-    first, second = describe_others([left, main, silent], [0.1, 0.9, None], main, make_probe(AT))
+    first, second = describe_others([left, main, silent], [0.1, 0.9, None], {1}, make_probe(AT))
 
     assert (first["track"], first["speaking"], first["face_height"]) == (2, None, 0.5)
     assert first["action_units"] == [

@@ -93,6 +93,7 @@ def test_the_row_holds_the_whole_track_and_its_series(clip):
         "score": row["main_person"]["score"],
         "speaking": None,
         "sure": 1.0,
+        "searched": 1.0,
     }
     assert (row["shot"], row["face_coverage"]) == (0, 1.0)
 
@@ -209,6 +210,21 @@ def test_faces_in_other_shots_are_flagged_for_they_cannot_be_linked(clip):
     assert (row["shot"], row["face_coverage"]) == (1, 1.0)
     assert "faces_in_other_shots" in row["flags"]
     assert row["peak_frame_index"] == 35
+
+
+def test_a_person_who_is_lost_and_found_again_is_nobody_else(clip):
+    first, second = (
+        make_track(AT[at : at + 25], {"AU12": np.zeros(25)}, track=number, first_frame=at)
+        for number, at in ((0, 0), (1, 35))
+    )
+    beside = make_track(AT[:20], {"AU12": np.zeros(20)}, track=2, box=(20.0, 300.0, 60.0, 80.0))
+
+    row = annotate(clip, make_face([first, second, beside]))
+
+    assert row["main_person"]["track"] == 0
+    assert [other["track"] for other in row["others"]] == [2]
+    assert row["face_coverage"] == 0.833  # 50 of 60 frames
+    assert row["main_person"]["searched"] == 0.417
 
 
 def test_two_faces_alike_are_flagged(clip):

@@ -98,7 +98,7 @@ class MomentStage(Stage):
         )
         return {
             **self._person(person),
-            "others": describe_others(tracks, spoken, person.track, probe),
+            "others": describe_others(tracks, spoken, person.tracks, probe),
             **self._peaks(person, moment),
             **self._action_units(person, moment, scale),
             **self._pictures(work, person, moment),
@@ -121,6 +121,7 @@ class MomentStage(Stage):
                 "score": person.score,
                 "speaking": person.speaking,
                 "sure": person.sure,
+                "searched": person.searched,
             },
             "shot": track["shot"],
             "face_coverage": person.coverage,
