@@ -435,11 +435,14 @@ def test_a_clip_of_which_nothing_was_measured_is_skipped_with_what_is_missing():
     assert {item["modality"] for item in row["evidence"]} == {"missing"}
 
 
-def test_a_wording_without_a_pool_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("lacks", "told"), [("  no_rule:", "reading has no no_rule"), ("\nwhere:", "it has no where")]
+)
+def test_a_wording_without_a_pool_is_refused(tmp_path, lacks, told):
     text = (shipped_folder() / "fine_text.yaml").read_text("utf-8")
-    (tmp_path / "fine_text.yaml").write_text(text.replace("  no_rule:", "  no_rules:"), "utf-8")
+    (tmp_path / "fine_text.yaml").write_text(text.replace(lacks, f"{lacks[:-1]}s:"), "utf-8")
 
-    with pytest.raises(MerrError, match="reading has no no_rule"):
+    with pytest.raises(MerrError, match=told):
         load_fine_text(tmp_path)
 
 

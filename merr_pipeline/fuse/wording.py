@@ -173,6 +173,7 @@ def _check_pools(data: dict[str, Any]) -> None:
     """The pools that are chosen by name must all be there: those of the shipped file."""
     shipped = load_template(TEMPLATE).data
     for path in (
+        (),
         ("where",),
         ("face",),
         ("reading",),
@@ -183,4 +184,4 @@ def _check_pools(data: dict[str, Any]) -> None:
         for name in path:
             has, wanted = has[name], wanted[name]
         if lacking := sorted(set(wanted) - set(has)):
-            raise ValueError(f"{'.'.join(path)} has no {', '.join(lacking)}")
+            raise ValueError(f"{'.'.join(path) or 'it'} has no {', '.join(lacking)}")

@@ -8,7 +8,7 @@ A peak is a verdict with a strength, never a fact: face programs agree little on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,8 @@ def find_moment(
     ]
     held = sustained_units(series, usable, weights, scale, table, rules)
     if held and not by_paper:
-        peaks = [peak for peak in peaks if _is_active(series, peak.position, weights, active_at)]
+        active = active_frames(series, weights, active_at)
+        peaks = [peak for peak in peaks if active[peak.position]]
     if peaks:
         telling = strength
         if asked := {au: weight for au, weight in by_frame.items() if au in signs}:
@@ -263,13 +264,10 @@ def sustained_units(
     return tuple(held)
 
 
-def _is_active(
-    series: Series, position: int, weights: Mapping[str, float], active_at: float
-) -> bool:
-    """Whether any Action Unit that counts is active in that frame."""
-    return any(
-        trace.value[position] >= active_at for trace in series.traces if weights.get(trace.au)
-    )
+def active_frames(series: Series, units: Container[str], active_at: float) -> Mask:
+    """(frames,) Whether any of these Action Units is active."""
+    active = [trace.value >= active_at for trace in series.traces if trace.au in units]
+    return np.any(active, axis=0) if active else np.zeros(len(series.time_s), dtype=bool)
 
 
 def _level(series: Series, au: str, scale: str) -> Floats:
