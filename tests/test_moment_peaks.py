@@ -227,9 +227,10 @@ def test_a_smile_held_throughout_is_weak_and_sustained_not_absent():
 def test_of_a_smile_held_through_most_of_a_shot_the_smile_is_shown(share):
     smiling = np.arange(100) >= 100 - int(100 * share) - 2  # two frames at the edge do not count
     smile = np.where(smiling, 3.5, 0.5) + noise(100, 0.05, 1)
-    resting = {"AU12": smile, "AU07": np.where(smiling, 0.0, 1.2)}  # less than active
+    slight = np.where(smiling, 0.0, bump(times(100), 0.1, 0.3, 0.5, height=0.95))
+    units = {"AU12": smile, **dict.fromkeys(("AU01", "AU02", "AU04", "AU05", "AU07"), slight)}
 
-    moment = moment_of(make_track(times(100), resting))
+    moment = moment_of(make_track(times(100), units), smoothing_s=0.0)
 
     assert (moment.main.verdict, moment.sustained, moment.peaks) == ("weak", ("AU12",), ())
     assert smiling[moment.main.position]
