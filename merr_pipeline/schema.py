@@ -319,6 +319,7 @@ AU_TRACE = _struct(
     value=pa.list_(_float),  # one per frame of the track, null where not seen
     absolute=pa.list_(_float),  # without the track's baseline, where the tool has that; else null
     asymmetry=pa.list_(_float),  # the person's left side minus the right, same scale, else null
+    rest=_text,  # of value: own | common | raised | short (`face.action_units.Rest`), else null
 )
 TRACK = _struct(
     track=_int,
@@ -358,12 +359,18 @@ OTHER_PERSON = _struct(
     action_units=pa.list_(_struct(au=_text, mean=_float, max=_float, reliability=_text)),
 )
 MOMENT = _stage(
-    main_person=_struct(track=_int, score=_float, speaking=_float, sure=_float),
+    main_person=_struct(
+        track=_int,
+        score=_float,
+        speaking=_float,
+        sure=_float,
+        searched=_float,  # share of the frames of the shot on this track: no peak lies elsewhere
+    ),
     shot=_int,
     face_coverage=_float,  # share of the frames of that shot in which the main person is seen
     head_pose=_struct(pitch_deg=_float, yaw_deg=_float, roll_deg=_float),  # at the peak
     face_track=pa.list_(_struct(time_s=_float, box=BOX, confidence=_float)),
-    others=pa.list_(OTHER_PERSON),  # the tracks that are not the main person, largest first
+    others=pa.list_(OTHER_PERSON),  # the tracks that are not the main person's, largest first
     gaze=_struct(pitch_deg=_float, yaw_deg=_float),  # at the peak, against the camera
     action_units=pa.list_(
         _struct(
@@ -377,6 +384,8 @@ MOMENT = _stage(
             offset_s=_float,
             duration_s=_float,  # offset less onset; null where one of them is not seen
             asymmetry_at_peak=_float,  # the person's left side minus the right, same scale
+            rest=_text,  # as in the track: what values are measured against, or why there are none
+            held=_bool,  # active through most of the track
             reliability=_text,
         )
     ),

@@ -6,6 +6,7 @@ stage that is left out has a row that says so, as the stages themselves would.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from merr_pipeline.emotion.facs import load_action_units
@@ -36,6 +37,7 @@ def moment_row(
     tool: str = "openface",
     *,
     peak: str = "clear",
+    held: Collection[str] = (),
     yaw_deg: float = 3.0,
     pitch_deg: float = -2.0,
 ) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def moment_row(
                 "max": units.get(code, 0.0),
                 "onset_s": None,
                 "offset_s": None,
+                "rest": "own" if tool == "facemesh" else None,
+                "held": code in held,
                 "reliability": support.reliability,
             }
             for code, support in supported.items()
@@ -92,6 +96,7 @@ def clip_rows(
     tool: str = "openface",
     scale: str = "intensity_0_5",
     peak: str = "clear",
+    held: Collection[str] = (),
     yaw_deg: float = 3.0,
     pitch_deg: float = -2.0,
     tone: dict[str, Any] | None = None,
@@ -101,7 +106,9 @@ def clip_rows(
     source: str = "manifest",
 ) -> dict[str, dict[str, Any]]:
     """Rows of the eight stages that the fine text is made from."""
-    moment = moment_row(units or {}, tool, peak=peak, yaw_deg=yaw_deg, pitch_deg=pitch_deg)
+    moment = moment_row(
+        units or {}, tool, peak=peak, held=held, yaw_deg=yaw_deg, pitch_deg=pitch_deg
+    )
     seen = units is not None
     return {
         "probe": ok(),

@@ -101,6 +101,7 @@ def make_track(
                 "value": _nulls(values),
                 "absolute": _nulls(absolute[au]) if absolute and au in absolute else None,
                 "asymmetry": None,
+                "rest": "own" if tool in ("facemesh", "blendshapes") else None,
             }
             for au, values in units.items()
         ],

@@ -148,7 +148,13 @@ def _payloads(clip: Clip) -> dict[str, Row]:
         },
         "face": {"face_tool": "made", "au_scale": "intensity_0_5", "face_count": 1},
         "moment": {
-            "main_person": {"track": 0, "score": 0.9, "speaking": None, "sure": 1.0},
+            "main_person": {
+                "track": 0,
+                "score": 0.9,
+                "speaking": None,
+                "sure": 1.0,
+                "searched": 0.9,
+            },
             "shot": 0,
             "face_coverage": 0.8,
             "head_pose": {"pitch_deg": 1.0, "yaw_deg": -2.0, "roll_deg": 0.0},

@@ -124,7 +124,19 @@ def test_the_moment_is_named_as_clearly_as_it_stands_out(peak, said):
 
 @pytest.mark.parametrize("peak", ["held", "none"])
 def test_no_moment_is_named_where_none_stands_out(peak):
-    assert "1.24" not in text_of({"AU12": 3.0}, peak=peak)
+    text = text_of({"AU12": 3.0}, peak=peak, held=("AU12",))
+
+    assert "1.24" not in text
+    assert ("expression is held" in text) == (peak == "held")
+
+
+def test_a_still_is_called_a_picture():
+    for units in ({"AU12": 3.0}, {}, None):
+        facts = {"shot_scale": "close-up"}
+        rows = clip_rows(units, tool="facemesh", scale="proxy_0_5", peak="none", facts=facts)
+        text = fine_row(rows | {"voice": missing("still")})["fine_caption"]
+        assert text.startswith("In the picture, ")
+        assert "video" not in text
 
 
 def test_lips_that_move_while_someone_speaks_prove_nothing():
@@ -356,7 +368,8 @@ def clips(draw: st.DrawFn) -> dict:
         units,
         tool=tool,
         scale=scale,
-        peak=draw(st.sampled_from(["clear", "weak", "none"])),
+        peak=draw(st.sampled_from(["clear", "weak", "none", "held"])),
+        held=draw(st.sets(st.sampled_from(codes), max_size=2)),
         yaw_deg=draw(st.sampled_from([0.0, 30.0, -50.0])),
         pitch_deg=draw(st.sampled_from([0.0, 25.0, -25.0])),
         tone=draw(st.none() | tones()),
@@ -370,7 +383,7 @@ def clips(draw: st.DrawFn) -> dict:
     if says := draw(st.none() | st.text(max_size=80) | spoken):
         rows["transcript"] = words_row(says)
     if draw(st.booleans()) and rows["tone"]["status"] != "ok":
-        rows["voice"] = missing(draw(st.sampled_from(["no_speech", "speech_uncertain"])))
+        rows["voice"] = missing(draw(st.sampled_from(["no_speech", "speech_uncertain", "still"])))
     return rows
 
 
@@ -422,11 +435,14 @@ def test_a_clip_of_which_nothing_was_measured_is_skipped_with_what_is_missing():
     assert {item["modality"] for item in row["evidence"]} == {"missing"}
 
 
-def test_a_wording_without_a_pool_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("lacks", "told"), [("  no_rule:", "reading has no no_rule"), ("\nwhere:", "it has no where")]
+)
+def test_a_wording_without_a_pool_is_refused(tmp_path, lacks, told):
     text = (shipped_folder() / "fine_text.yaml").read_text("utf-8")
-    (tmp_path / "fine_text.yaml").write_text(text.replace("  no_rule:", "  no_rules:"), "utf-8")
+    (tmp_path / "fine_text.yaml").write_text(text.replace(lacks, f"{lacks[:-1]}s:"), "utf-8")
 
-    with pytest.raises(MerrError, match="reading has no no_rule"):
+    with pytest.raises(MerrError, match=told):
         load_fine_text(tmp_path)
 
 

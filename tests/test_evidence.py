@@ -108,12 +108,42 @@ def test_a_notable_head_pose_is_evidence_and_a_small_one_is_not():
     [
         ("clear", "the face is clearly at its most expressive at 1.24 s"),
         ("weak", "the face is somewhat more expressive than before and after at 1.24 s"),
-        ("held", "the expression is held; no moment stands out"),
+        ("held", "the expression is held (AU12); no moment stands out"),
         ("none", "no moment stands out in the face"),
     ],
 )
 def test_the_peak_is_told_with_its_verdict(peak, told):
-    assert told in texts(clip_rows({"AU12": 3.0}, peak=peak), "face")
+    held = ("AU12",) if peak == "held" else ()
+    assert told in texts(clip_rows({"AU12": 3.0}, peak=peak, held=held), "face")
+
+
+def test_a_face_on_which_something_is_held_is_never_still():
+    found = texts(clip_rows({"AU25": 2.0}, peak="weak", held=("AU12",)), "face")
+
+    assert found[0].startswith("AU25 lips part")
+    assert found[1] == (
+        "the face is somewhat more expressive than before and after at 1.24 s; "
+        "held through most of the shot: AU12"
+    )
+
+
+def test_what_is_measured_against_a_common_rest_says_so_and_what_has_none_says_why():
+    rows = clip_rows({"AU12": 3.0, "AU15": None}, tool="facemesh", scale="proxy_0_5", peak="none")
+    rests = {"AU12": "common", "AU15": "raised"}
+    for unit in rows["moment"]["action_units"]:
+        unit["rest"] = rests.get(unit["au"], "own")
+
+    assert texts(rows, "face")[0] == (
+        "AU12 lip corner puller: 3.00 on an uncalibrated scale of 0 to 5 at 1.24 s, "
+        "against a rest that is the same for everybody"
+    )
+    assert texts(rows, "missing")[-1].endswith("AU26, AU28; for want of a face at rest: AU15")
+
+
+def test_in_a_picture_no_moment_can_stand_out():
+    rows = clip_rows({"AU12": 3.0}, peak="none") | {"voice": missing("still")}
+
+    assert [text[:4] for text in texts(rows, "face")] == ["AU12"]
 
 
 def test_the_voice_is_told_feature_by_feature():

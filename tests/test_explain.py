@@ -270,6 +270,17 @@ def test_a_maximum_beside_a_stronger_one_and_one_too_many_are_told_apart():
     assert why == "the strongest of 2 peaks"
 
 
+def test_a_maximum_at_which_nothing_is_active_gives_way_to_what_is_held():
+    before = np.arange(100) < 40
+    slight = bump(times(100), 0.2, 0.8, 1.4, height=0.95)
+    units = {"AU12": np.where(before, 0.0, 2.0)} | dict.fromkeys(("AU01", "AU04", "AU07"), slight)
+
+    passed, why = reasons_of(units, smoothing_s=0.0)
+
+    assert passed == {0.8: "nothing active, beside held AU12"}
+    assert why == "the height of what is held: AU12"
+
+
 def test_a_clip_that_is_not_there_is_named_with_those_near_to_it(samples_build):
     with pytest.raises(MerrError, match=r"smil is no clip .* Near to it: smile"):
         read_story(samples_build, "smil")

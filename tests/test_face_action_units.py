@@ -11,10 +11,11 @@ from merr_pipeline.schema import MerrError
 GEOMETRY = load_geometry()
 REST = made_mesh(GEOMETRY)
 MAX_YAW_DEG = 35.0
+ACTIVE_AT = 1.5
 
 
 def measure(frames, **view):
-    return measure_face(shown(frames, GEOMETRY, **view), GEOMETRY, MAX_YAW_DEG)
+    return measure_face(shown(frames, GEOMETRY, **view), GEOMETRY, MAX_YAW_DEG, ACTIVE_AT)
 
 
 def move(points, shift, *which):
@@ -61,7 +62,7 @@ def test_a_head_that_turns_moves_and_comes_nearer_shows_no_action_units():
               centre_px=(200 + 5 * i, 240), eye_distance_px=80 + 2 * i)[0]
         for i in range(20)
     ]  # fmt: skip
-    face = measure_face(np.array(frames), GEOMETRY, MAX_YAW_DEG)
+    face = measure_face(np.array(frames), GEOMETRY, MAX_YAW_DEG, ACTIVE_AT)
 
     assert face.pose.yaw_deg == pytest.approx([-20 + 2 * i for i in range(20)], abs=1e-3)
     assert face.pose.pitch_deg == pytest.approx([-10 + i for i in range(20)], abs=1e-3)
@@ -71,7 +72,7 @@ def test_a_head_that_turns_moves_and_comes_nearer_shows_no_action_units():
 def test_a_face_turned_too_far_is_not_measured():
     frames = shown([REST] * 20, GEOMETRY)
     frames[5:10] = shown([smile(REST, 1.0)] * 5, GEOMETRY, rotation=rotation(yaw=36))
-    face = measure_face(frames, GEOMETRY, MAX_YAW_DEG)
+    face = measure_face(frames, GEOMETRY, MAX_YAW_DEG, ACTIVE_AT)
 
     for series in (face.units["AU12"].value, face.units["AU12"].absolute):
         assert np.isnan(series[5:10]).all()
@@ -79,10 +80,34 @@ def test_a_face_turned_too_far_is_not_measured():
     assert face.pose.yaw_deg[7] == pytest.approx(36, abs=0.1)
 
 
-def test_a_smile_that_lasts_is_seen_by_the_absolute_value_alone():
-    units = measure([smile(REST, 0.6)] * 30).units
-    assert units["AU12"].value == pytest.approx(0, abs=1e-6)
-    assert units["AU12"].absolute == pytest.approx(3.0, abs=0.01)
+@pytest.mark.parametrize("share", [0.6, 0.7, 0.8, 1.0])
+def test_a_smile_that_lasts_is_no_rest_and_its_absence_lowers_no_lip_corners(share):
+    smiling = int(40 * share)
+    units = measure([REST] * (40 - smiling) + [smile(REST, 0.6)] * smiling).units
+
+    assert units["AU12"].rest == "common"
+    assert units["AU12"].value[-1] == pytest.approx(3.0, abs=0.01)
+    assert units["AU12"].value[: 40 - smiling] == pytest.approx(0, abs=0.01)
+    assert (units["AU15"].rest, np.isnan(units["AU15"].value).all()) == ("raised", True)
+    for code in ("AU12", "AU15"):  # each side's rest is none either
+        assert np.isnan(units[code].asymmetry).all()
+    others = {code: unit.rest for code, unit in units.items() if code not in ("AU12", "AU15")}
+    assert set(others.values()) == {"own"}
+
+
+@pytest.mark.parametrize(("amount", "rest"), [(0.29, "own"), (0.301, "common")])
+def test_a_rest_is_one_until_a_unit_is_active_in_it(amount, rest):
+    assert measure([smile(REST, amount)] * 30).units["AU12"].rest == rest
+
+
+def test_a_mouth_open_from_end_to_end_is_measured_against_a_closed_one():
+    open_mouth = move(REST, [0, 0.07, 0], 14)
+    units = measure([open_mouth] * 30).units
+
+    assert units["AU25"].rest == "common"
+    assert units["AU25"].value == pytest.approx(units["AU25"].absolute)
+    assert units["AU25"].value[0] > 2
+    assert {units[code].rest for code in ("AU12", "AU15", "AU26")} == {"own"}
 
 
 def test_only_two_units_have_an_absolute_value():
@@ -101,14 +126,17 @@ def test_one_frame_of_jitter_is_filtered_out():
 def test_a_track_too_short_for_a_rest_has_absolute_values_only():
     face = measure([smile(REST, 0.6)] * (GEOMETRY.baseline_frames - 1))
     assert not face.has_baseline
-    assert all(np.isnan(series.value).all() for series in face.units.values())
-    assert face.units["AU12"].absolute == pytest.approx(3.0, abs=0.01)
+    assert face.units["AU12"].value == pytest.approx(3.0, abs=0.01)
+    rests = {code: unit.rest for code, unit in face.units.items()}
+    assert {rests.pop(code) for code in ("AU12", "AU25")} == {"common"}
+    assert set(rests.values()) == {"short"}
+    assert all(np.isnan(face.units[code].value).all() for code in rests)
 
 
 def test_frames_turned_away_do_not_count_towards_a_rest():
     frames = shown([REST] * 20, GEOMETRY)
     frames[9:] = shown([REST] * 11, GEOMETRY, rotation=rotation(yaw=50))
-    assert not measure_face(frames, GEOMETRY, MAX_YAW_DEG).has_baseline
+    assert not measure_face(frames, GEOMETRY, MAX_YAW_DEG, ACTIVE_AT).has_baseline
 
 
 def test_every_unit_with_a_tier_is_measured():
@@ -154,7 +182,9 @@ def test_one_side_is_told_from_the_other_on_a_head_that_turns_and_tilts():
         shown([moved if 10 <= i < 15 else REST], GEOMETRY, rotation=rotation(-8, i - 15, i / 2))[0]
         for i in range(30)
     ]
-    asymmetry = measure_face(np.array(frames), GEOMETRY, MAX_YAW_DEG).units["AU12"].asymmetry
+    asymmetry = (
+        measure_face(np.array(frames), GEOMETRY, MAX_YAW_DEG, ACTIVE_AT).units["AU12"].asymmetry
+    )
     assert asymmetry[12] == pytest.approx(3.0, abs=0.05)
     assert asymmetry[20:] == pytest.approx(0, abs=1e-3)
 
@@ -162,7 +192,7 @@ def test_one_side_is_told_from_the_other_on_a_head_that_turns_and_tilts():
 def test_a_head_turned_so_far_that_one_side_is_guessed_has_no_asymmetry():
     frames = shown([REST] * 30, GEOMETRY)
     frames[10:15] = shown([smile(REST, 0.6)] * 5, GEOMETRY, rotation=rotation(yaw=21))
-    unit = measure_face(frames, GEOMETRY, MAX_YAW_DEG).units["AU12"]
+    unit = measure_face(frames, GEOMETRY, MAX_YAW_DEG, ACTIVE_AT).units["AU12"]
     assert np.isnan(unit.asymmetry[10:15]).all()
     assert np.isfinite(unit.asymmetry[[9, 15]]).all()
     assert unit.value[12] == pytest.approx(3.0, abs=0.02)
@@ -172,7 +202,9 @@ def test_without_a_rest_there_is_no_asymmetry():
     few = GEOMETRY.baseline_frames - 1
     frames = shown([REST] * 30, GEOMETRY, rotation=rotation(yaw=30))
     frames[:few] = shown([REST] * few, GEOMETRY)
-    assert np.isnan(measure_face(frames, GEOMETRY, MAX_YAW_DEG).units["AU12"].asymmetry).all()
+    assert np.isnan(
+        measure_face(frames, GEOMETRY, MAX_YAW_DEG, ACTIVE_AT).units["AU12"].asymmetry
+    ).all()
 
 
 def test_units_in_the_middle_of_the_face_have_no_asymmetry():

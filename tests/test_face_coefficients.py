@@ -32,7 +32,8 @@ def face(**events):
 def read(shapes, units=UNITS, usable=None, facing=None):
     everywhere = np.ones(FRAMES, bool)
     usable = everywhere if usable is None else usable
-    return read_units(shapes, units, usable, everywhere if facing is None else facing, TABLE)
+    facing = everywhere if facing is None else facing
+    return read_units(shapes, units, usable, facing, TABLE, active_at=1.5)
 
 
 def both(name, height):
@@ -95,14 +96,18 @@ def test_where_one_side_is_guessed_there_is_no_asymmetry_and_it_does_not_shape_t
     assert np.isfinite(unit.value).all()
 
 
-def test_a_smile_that_lasts_is_seen_by_the_absolute_value_alone():
+@pytest.mark.parametrize(
+    ("smiling", "rest", "value"), [(0.29, "own", 0), (0.3, "common", 1.5), (0.8, "common", 4)]
+)
+def test_a_smile_that_lasts_is_no_rest(smiling, rest, value):
     shapes = face()
     for name in sides_of("mouthSmile"):
-        shapes[name] = np.full(FRAMES, 0.8)
+        shapes[name] = np.where(np.arange(FRAMES) < 10, 0.1, smiling)
     units, _ = read(shapes)
-    assert units["AU12"].value == pytest.approx(0, abs=1e-9)
-    assert units["AU12"].absolute == pytest.approx(4.0)
-    assert {code for code, s in units.items() if s.absolute is not None} == {"AU12", "AU25"}
+    assert units["AU12"].rest == rest
+    assert units["AU12"].value[20] == pytest.approx(value, abs=1e-9)
+    assert units["AU12"].absolute[20] == pytest.approx(5 * smiling)
+    assert {code for code, series in units.items() if series.rest != "own"} <= {"AU12"}
 
 
 def test_frames_that_are_not_usable_are_not_measured_and_do_not_shape_the_rest():
@@ -114,12 +119,21 @@ def test_frames_that_are_not_usable_are_not_measured_and_do_not_shape_the_rest()
     assert series[25:] == pytest.approx(0, abs=1e-9)
 
 
+def test_only_two_units_have_an_absolute_value():
+    units, _ = read(face())
+    assert {code for code, s in units.items() if s.absolute is not None} == {"AU12", "AU25"}
+
+
 def test_a_track_too_short_for_a_rest_has_absolute_values_only():
     usable = np.arange(FRAMES) < TABLE.baseline_frames - 1
     units, has_rest = read(face(**both("mouthSmile", 0.5)), usable=usable)
     assert not has_rest
-    assert all(np.isnan(series.value).all() for series in units.values())
+    measured = {code for code, series in units.items() if np.isfinite(series.value).any()}
+    assert measured == {"AU12", "AU25"}
+    assert {units[code].rest for code in measured} == {"common"}
+    assert {series.rest for code, series in units.items() if code not in measured} == {"short"}
     assert np.isnan(units["AU12"].asymmetry).all()
+    assert units["AU12"].value[:9] == pytest.approx(0.5)
     assert units["AU12"].absolute[:9] == pytest.approx(0.5)
     assert np.isnan(units["AU12"].absolute[9:]).all()
 

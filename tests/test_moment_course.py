@@ -14,7 +14,7 @@ AT = times(100)
 
 def summary(values, peak, *, smoothing_s=0.0, at=AT):
     series = series_of(make_track(at, {"AU12": values}))
-    [row] = summaries(series, peak, UNITS, RULES, smoothing_s, least_rise=0.5)
+    [row] = summaries(series, peak, (), UNITS, RULES, smoothing_s, least_rise=0.5)
     return row
 
 

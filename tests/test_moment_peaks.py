@@ -223,6 +223,50 @@ def test_a_smile_held_throughout_is_weak_and_sustained_not_absent():
     assert abs(moment.main.position - 50) <= 1
 
 
+@pytest.mark.parametrize("share", [0.5, 0.6, 0.7, 0.8])
+def test_of_a_smile_held_through_most_of_a_shot_the_smile_is_shown(share):
+    smiling = np.arange(100) >= 100 - int(100 * share) - 2  # two frames at the edge do not count
+    smile = np.where(smiling, 3.5, 0.5) + noise(100, 0.05, 1)
+    slight = np.where(smiling, 0.0, bump(times(100), 0.1, 0.3, 0.5, height=0.95))
+    units = {"AU12": smile, **dict.fromkeys(("AU01", "AU02", "AU04", "AU05", "AU07"), slight)}
+
+    moment = moment_of(make_track(times(100), units), smoothing_s=0.0)
+
+    assert (moment.main.verdict, moment.sustained, moment.peaks) == ("weak", ("AU12",), ())
+    assert smiling[moment.main.position]
+
+
+def test_what_is_active_beside_a_held_smile_is_the_peak():
+    at = times(100)
+    brows = bump(at, 0.4, 0.8, 1.2, height=3.0)
+    track = make_track(at, {"AU12": np.where(np.arange(100) < 35, 0.0, 2.0), "AU01": brows})
+
+    moment = moment_of(track, smoothing_s=0.0)
+
+    assert (moment.sustained, moment.main.verdict) == (("AU12",), "clear")
+    assert moment.main.position == 20
+
+
+def test_talking_keeps_a_mouth_open_half_of_the_time_and_holds_nothing():
+    open_mouth = np.where(np.arange(100) % 20 < 12, 2.5, 0.0)
+
+    assert moment_of(make_track(times(100), {"AU25": open_mouth})).sustained == ()
+    assert moment_of(make_track(times(100), {"AU12": open_mouth})).sustained == ("AU12",)
+
+
+def test_a_peak_of_units_that_the_tool_sees_badly_is_never_clear():
+    at = times(100)
+    rise = bump(at, 1.0, 2.0, 3.0, height=5.0)
+    still = {"AU12": np.zeros(100)}
+
+    badly = moment_of(make_track(at, {**still, "AU15": rise}, tool="facemesh"), tool="facemesh")
+    well = moment_of(make_track(at, {**still, "AU01": rise}, tool="facemesh"), tool="facemesh")
+
+    assert (badly.main.position, badly.main.verdict) == (50, "weak")
+    assert badly.main.strength > MomentSettings().clear_strength
+    assert (well.main.position, well.main.verdict) == (50, "clear")
+
+
 def test_a_proxy_without_an_absolute_value_cannot_be_sustained():
     track = make_track(times(100), {"AU01": np.full(100, 2.5)}, tool="facemesh")
 

@@ -111,7 +111,7 @@ def test_the_other_faces_are_kept_with_where_they_look_and_what_they_show():
     main, silent = track(1, None, box=LARGE), track(2, None, box=LARGE)
     silent["action_units"][0]["value"][7] = 2.0
 
-    first, second = describe_others([left, main, silent], [0.1, 0.9, None], main, make_probe(AT))
+    first, second = describe_others([left, main, silent], [0.1, 0.9, None], {1}, make_probe(AT))
 
     assert (first["track"], first["speaking"], first["face_height"]) == (2, None, 0.5)
     assert first["action_units"] == [
@@ -125,11 +125,22 @@ def test_speech_may_move_the_mouth_where_somebody_speaks_or_where_nobody_knows()
     at = np.array([0.0, 0.5, 0.8, 1.0, 2.0])
     voice = make_voice([], [(1.0, 1.5)])
 
-    assert may_talk(at, voice, 0.2).tolist() == [False, False, True, True, False]
-    assert may_talk(at, make_voice(), 0.2).all()
-    assert not may_talk(at, {**make_voice(), "reason": "no_speech"}, 0.2).any()
-    uncertain = {**make_voice(), "reason": "no_speech", "speech_uncertain": True}
-    assert may_talk(at, uncertain, 0.2).all()
+    silent = {**make_voice(), "reason": "no_speech"}
+
+    assert may_talk(at, voice, None, RULES.speaking).tolist() == [False, False, True, True, False]
+    assert may_talk(at, make_voice(), None, RULES.speaking).all()
+    assert not may_talk(at, silent, None, RULES.speaking).any()
+    uncertain = {**silent, "speech_uncertain": True}
+    assert may_talk(at, uncertain, None, RULES.speaking).all()
+
+
+@pytest.mark.parametrize(("spoken", "heard"), [(0.0, 0), (0.4, 0), (0.41, 2), (None, 2)])
+def test_a_mouth_that_does_not_follow_the_sound_listens(spoken, heard):
+    at = np.array([0.0, 0.5, 0.8, 1.0, 2.0])
+    speech = make_voice([], [(1.0, 1.5)])
+
+    assert may_talk(at, speech, spoken, RULES.speaking).sum() == heard
+    assert may_talk(at, {**speech, "speech_uncertain": True}, spoken, RULES.speaking).all()
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=100, max_size=100))

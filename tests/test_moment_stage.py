@@ -58,6 +58,21 @@ def test_a_clip_with_a_smile_has_a_clear_peak_at_its_apex(clip):
     assert row["flags"] == []
 
 
+@pytest.mark.parametrize(
+    ("mouth_open", "speaking", "verdict"), [(0.1, 0.0, "clear"), (None, None, "weak")]
+)
+def test_the_open_mouth_of_a_listener_counts_fully(clip, mouth_open, speaking, verdict):
+    gasp = {"AU25": bump(AT, 0.6, 1.2, 1.8, height=5.0), "AU01": np.zeros(60)}
+    face = make_face([make_track(AT, gasp, mouth_open=[mouth_open] * 60)])
+    voice = make_voice(np.tile([-50.0, -20.0, -30.0], 20), [(0.0, 2.4)])
+    seen = {"probe": make_probe(AT), "voice": voice, "face": face}
+
+    [row] = MomentStage(Settings()).annotate([Work(clip, seen)])
+
+    assert (row["main_person"]["speaking"], row["peak_verdict"]) == (speaking, verdict)
+    assert row["peak_frame_index"] == 30
+
+
 def test_the_pictures_show_the_peak_frame(clip):
     row = annotate(clip, make_face([smile()]))
 
@@ -78,6 +93,7 @@ def test_the_row_holds_the_whole_track_and_its_series(clip):
         "score": row["main_person"]["score"],
         "speaking": None,
         "sure": 1.0,
+        "searched": 1.0,
     }
     assert (row["shot"], row["face_coverage"]) == (0, 1.0)
 
@@ -194,6 +210,21 @@ def test_faces_in_other_shots_are_flagged_for_they_cannot_be_linked(clip):
     assert (row["shot"], row["face_coverage"]) == (1, 1.0)
     assert "faces_in_other_shots" in row["flags"]
     assert row["peak_frame_index"] == 35
+
+
+def test_a_person_who_is_lost_and_found_again_is_nobody_else(clip):
+    first, second = (
+        make_track(AT[at : at + 25], {"AU12": np.zeros(25)}, track=number, first_frame=at)
+        for number, at in ((0, 0), (1, 35))
+    )
+    beside = make_track(AT[:20], {"AU12": np.zeros(20)}, track=2, box=(20.0, 300.0, 60.0, 80.0))
+
+    row = annotate(clip, make_face([first, second, beside]))
+
+    assert row["main_person"]["track"] == 0
+    assert [other["track"] for other in row["others"]] == [2]
+    assert row["face_coverage"] == 0.833  # 50 of 60 frames
+    assert row["main_person"]["searched"] == 0.417
 
 
 def test_two_faces_alike_are_flagged(clip):

@@ -103,10 +103,10 @@ def _find(clip_id: str, clips: Sequence[Clip]) -> Clip:
 def _story(clip: Clip, rows: dict[str, Row], settings: Settings) -> Story:
     if not is_ok(rows, "moment"):
         return Story(clip, rows, None, None, ())
-    number = rows["moment"]["main_person"]["track"]
-    track = next(track for track in rows["face"]["tracks"] if track["track"] == number)
+    main = rows["moment"]["main_person"]
+    track = next(track for track in rows["face"]["tracks"] if track["track"] == main["track"])
     series, rules = series_of(track), load_moment_rules(settings.templates)
-    talks = may_talk(series.time_s, rows["voice"], rules.speaking.margin_s)
+    talks = may_talk(series.time_s, rows["voice"], main["speaking"], rules.speaking)
     table, scale = load_action_units(settings.templates), rows["face"]["au_scale"]
     signs = MomentStage(settings).signs(clip)
     found = []

@@ -6,8 +6,9 @@ These are proxies with hand-set scales. `annotation_templates/face_geometry.yaml
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,20 @@ from merr_pipeline.face.pose import Array, HeadPose, fit_rotations, head_pose
 
 FULL_INTENSITY = 5.0
 
+Rest = Literal["own", "common", "raised", "short"]
+"""What a value is measured against: the face at rest of the track itself (``own``), or one that is
+the same for everybody (``common``). There is no value where the track's own rest is none, because
+something is held through most of it (``raised``) or it is too short to have one (``short``)."""
+
 
 @dataclass(frozen=True)
 class UnitSeries:
     """One Action Unit over the frames of a track; NaN where it was not seen."""
 
-    value: Array  # against the track's own rest
+    value: Array  # against the rest that `rest` names
     absolute: Array | None  # against a rest that is the same for everybody, where there is one
     asymmetry: Array | None  # the person's left side less the right: -5..5, where it has sides
+    rest: Rest
 
 
 @dataclass(frozen=True)
@@ -38,18 +45,24 @@ class MeasuredFace:
     has_baseline: bool
 
 
-def measure_face(landmarks: Array, geometry: Geometry, max_yaw_deg: float) -> MeasuredFace:
+def measure_face(
+    landmarks: Array, geometry: Geometry, max_yaw_deg: float, active_at: float
+) -> MeasuredFace:
     """Measure one track.
 
     Args:
         landmarks: frames x points x 3, pixels, points in the order of ``geometry.points()``.
         geometry: what to measure.
         max_yaw_deg: frames turned further are not measured, and do not shape the rest.
+        active_at: value from which an Action Unit counts as active.
 
     Returns:
-        Values 0..5. Without a rest (fewer usable frames than ``geometry.baseline_frames``) every
-        ``value`` is NaN, and only ``absolute`` says anything. ``asymmetry`` is NaN, and has no
-        rest, where the head is turned beyond ``geometry.asymmetry_max_yaw_deg``.
+        Values 0..5. A track with fewer usable frames than ``geometry.baseline_frames`` has no rest
+        of its own. One in whose rest a unit of ``geometry.absolute`` is active has none for what is
+        read from the same features: its lip corners lie low only beside the smile that is held.
+        ``value`` is then that against the common rest, NaN where there is none. ``asymmetry`` is
+        NaN without an own rest, and where the head is turned beyond
+        ``geometry.asymmetry_max_yaw_deg``.
     """
     pose, face, unit = _turned_to_front(landmarks, geometry)
     features = _lengths(face, unit, geometry)
@@ -57,19 +70,58 @@ def measure_face(landmarks: Array, geometry: Geometry, max_yaw_deg: float) -> Me
     smooth = {name: _smooth(series, usable, geometry) for name, series in features.items()}
     has_baseline = int(usable.sum()) >= geometry.baseline_frames
     rest = _rest(smooth, usable, geometry)
+    raised = _raised_features(rest, geometry, active_at)
     facing = usable & (np.abs(np.round(pose.yaw_deg, 3)) <= geometry.asymmetry_max_yaw_deg)
     sides = _sides(face, unit, facing, geometry)
     units = {
-        code: UnitSeries(
-            _value(code, smooth, rest, geometry),
-            _value(code, smooth, geometry.absolute[code], geometry)
-            if code in geometry.absolute
-            else None,
-            _asymmetry(code, sides, geometry),
-        )
+        code: _unit(code, smooth, _own_rest(code, rest, raised, geometry), rest, sides, geometry)
         for code in geometry.action_units
     }
     return MeasuredFace(pose, units, features[MOUTH], has_baseline)
+
+
+def _unit(
+    code: str,
+    smooth: Mapping[str, Array],
+    own: Rest,
+    rest: Mapping[str, float],
+    sides: tuple[_Side, _Side],
+    geometry: Geometry,
+) -> UnitSeries:
+    """One Action Unit; ``own`` says what is to be thought of the track's own rest."""
+    common = geometry.absolute.get(code)
+    absolute = None if common is None else _value(code, smooth, common, geometry)
+    value, asymmetry = _value(code, smooth, rest, geometry), _asymmetry(code, sides, geometry)
+    if own == "own":
+        return UnitSeries(value, absolute, asymmetry, own)
+    unknown = np.full_like(value, np.nan)
+    nowhere = None if asymmetry is None else unknown
+    if absolute is not None:
+        return UnitSeries(absolute, absolute, nowhere, "common")
+    return UnitSeries(unknown, None, nowhere, own)
+
+
+def _own_rest(
+    code: str, rest: Mapping[str, float], raised: frozenset[str], geometry: Geometry
+) -> Rest:
+    """Whether the track's rest is one for this unit, and if not, why."""
+    features = {term.feature for term in geometry.action_units[code]}
+    if any(np.isnan(rest[name]) for name in features):
+        return "short"
+    return "raised" if features & raised else "own"
+
+
+def _raised_features(
+    rest: Mapping[str, float], geometry: Geometry, active_at: float
+) -> frozenset[str]:
+    """The features of all units that are active in what would be the face at rest."""
+    at_rest = {name: np.array(value) for name, value in rest.items()}
+    return frozenset(
+        term.feature
+        for code, common in geometry.absolute.items()
+        if np.round(_value(code, at_rest, common, geometry), 3) >= active_at
+        for term in geometry.action_units[code]
+    )
 
 
 def measure_features(landmarks: Array, geometry: Geometry) -> tuple[HeadPose, dict[str, Array]]:
@@ -154,7 +206,7 @@ def _smooth(series: Array, usable: NDArray[np.bool_], geometry: Geometry) -> Arr
 
 
 def _value(
-    code: str, series: dict[str, Array], rest: dict[str, float], geometry: Geometry
+    code: str, series: Mapping[str, Array], rest: Mapping[str, float], geometry: Geometry
 ) -> Array:
     shares = [
         term.share(series[term.feature], rest[term.feature]) for term in geometry.action_units[code]

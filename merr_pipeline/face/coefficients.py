@@ -7,7 +7,7 @@ strongly a muscle pulls. `action_units.yaml` says how far each can be trusted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.ndimage import median_filter
 
 from merr_pipeline.emotion.facs import Code
-from merr_pipeline.face.action_units import FULL_INTENSITY
+from merr_pipeline.face.action_units import FULL_INTENSITY, Rest
 from merr_pipeline.face.gaze import EyeGeometry
 from merr_pipeline.face.pose import Array
 from merr_pipeline.schema import MerrError
@@ -150,9 +150,10 @@ def load_blendshapes(templates: Path | None = None) -> Blendshapes:
 class UnitReading:
     """One Action Unit over the frames of a track, 0..5; NaN where it was not seen."""
 
-    value: Array  # against the track's own rest
+    value: Array  # against the rest that `rest` names
     absolute: Array | None  # the coefficient as it is, where that says something
     asymmetry: Array | None  # the person's left less the right, each against its own rest: -5..5
+    rest: Rest
 
 
 def read_units(
@@ -161,14 +162,16 @@ def read_units(
     usable: NDArray[np.bool_],
     facing: NDArray[np.bool_],
     table: Blendshapes,
+    active_at: float,
 ) -> tuple[dict[str, UnitReading], bool]:
     """Read a track; frames that are not usable are NaN and do not shape the rest.
 
     ``facing`` says where both sides are seen; elsewhere there is no asymmetry.
 
     Returns:
-        The units, and whether the track has a rest. Without one (fewer usable frames than
-        ``table.baseline_frames``) ``value`` and ``asymmetry`` are NaN.
+        The units, and whether the track has a rest (``table.baseline_frames`` usable frames).
+        Without one ``value`` and ``asymmetry`` are NaN. A unit of ``table.absolute`` has its
+        absolute value then, and where it is active (``active_at``) in what would be the rest.
     """
     has_rest = int(usable.sum()) >= table.baseline_frames
     rest_of = usable if has_rest else np.zeros_like(usable)
@@ -176,22 +179,27 @@ def read_units(
     both = usable & facing
     sides = {name: _smooth(series, both, table) for name, series in face.items()}
     enough = both if int(both.sum()) >= table.baseline_frames else np.zeros_like(both)
-    return {
-        unit: UnitReading(
-            *_read_unit(table.action_units[unit], unit in table.absolute, smooth, rest_of),
-            _asymmetry(table.action_units[unit], sides, enough),
-        )
-        for unit in units
-    }, has_rest
+    read = {}
+    for unit in units:
+        reading = table.action_units[unit]
+        coefficient = reading.read(smooth)
+        rest = _percentile(coefficient, rest_of, reading.neutral)
+        asymmetry = _asymmetry(reading, sides, enough)
+        read[unit] = UnitReading(_scaled(coefficient - rest), None, asymmetry, "own")
+        if unit in table.absolute:
+            read[unit] = _with_absolute(read[unit], _scaled(coefficient), rest, active_at)
+        elif not has_rest:
+            read[unit] = replace(read[unit], rest="short")
+    return read, has_rest
 
 
-def _read_unit(
-    reading: Reading, as_it_is: bool, smooth: dict[str, Array], rest_of: NDArray[np.bool_]
-) -> tuple[Array, Array | None]:
-    """Value, and absolute value where that says something."""
-    coefficient = reading.read(smooth)
-    value = _scaled(coefficient - _percentile(coefficient, rest_of, reading.neutral))
-    return value, _scaled(coefficient) if as_it_is else None
+def _with_absolute(
+    unit: UnitReading, absolute: Array, rest: float, active_at: float
+) -> UnitReading:
+    """The unit as it is where the track has no rest, or one in which the unit is active."""
+    if np.round(FULL_INTENSITY * rest, 3) < active_at:
+        return replace(unit, absolute=absolute)
+    return UnitReading(absolute, absolute, unit.asymmetry, "common")
 
 
 def _asymmetry(

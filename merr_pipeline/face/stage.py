@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from merr_pipeline.emotion.facs import ToolSupport, load_action_units
+from merr_pipeline.emotion.facs import ActionUnitTable, load_action_units
 from merr_pipeline.face.tools.blendshapes import Blendshapes
 from merr_pipeline.face.tools.contract import FaceTool
 from merr_pipeline.face.tools.facemesh import Facemesh
@@ -28,7 +28,7 @@ class FaceStage(Stage):
         self.settings = settings.face
         self.table = load_action_units(settings.templates)
         self.support = self.table.tools[tiers_of(self.settings)]
-        self.tool = open_tool(self.settings, self.support, settings.templates)
+        self.tool = open_tool(self.settings, self.table, settings.templates)
         on_gpu = self.settings.tool == "pyfeat" and self.settings.pyfeat.device == "cuda"
         self.resources = Resources(gpus=int(on_gpu))
 
@@ -37,7 +37,7 @@ class FaceStage(Stage):
         making = self.tool.making()
         return Identity(
             stage=self.name,
-            version=5,
+            version=6,
             tool=self.settings.tool,
             tool_version=making.versions,
             model=making.model,
@@ -84,13 +84,17 @@ def tiers_of(settings: FaceSettings) -> str:
     return f"pyfeat_{settings.pyfeat.detector}" if settings.tool == "pyfeat" else settings.tool
 
 
-def open_tool(settings: FaceSettings, support: ToolSupport, templates: Path | None) -> FaceTool:
+def open_tool(settings: FaceSettings, table: ActionUnitTable, templates: Path | None) -> FaceTool:
     """The tool that the settings name, not yet started."""
+    support = table.tools[tiers_of(settings)]
+    active_at = table.scales[support.scale].active_at
     match settings.tool:
         case "facemesh":
-            return Facemesh(settings.facemesh, settings.timeout_s, support, templates)
+            return Facemesh(settings.facemesh, settings.timeout_s, support, active_at, templates)
         case "blendshapes":
-            return Blendshapes(settings.blendshapes, settings.timeout_s, support, templates)
+            return Blendshapes(
+                settings.blendshapes, settings.timeout_s, support, active_at, templates
+            )
         case "pyfeat":
             return Pyfeat(settings.pyfeat, settings.timeout_s, support)
         case "openface":

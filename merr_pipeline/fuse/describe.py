@@ -27,13 +27,17 @@ def _face(draft: TextDraft) -> Part:
     sure = [item for item in draft.signs if item.is_sure]
     unsure = [item for item in draft.signs if not item.is_sure]
     text = draft.say(
-        "face", pools["sure" if sure else "unsure"], signs=draft.list_of(sure or unsure)
+        "face",
+        pools["sure" if sure else "unsure"],
+        where=draft.where,
+        signs=draft.list_of(sure or unsure),
     )
     if sure and unsure:
         text += draft.say("also", pools["also_unsure"], signs=draft.list_of(unsure))
-    peaks = [item for item in draft.of(Kind.PEAK) if item.time_s is not None]
+    peaks = [item for item in draft.of(Kind.PEAK) if item.key != "none"]
     for peak in peaks:
-        text += draft.say("peak", pools[peak.key], time=f"{peak.time_s:.2f}")
+        time = "" if peak.time_s is None else f"{peak.time_s:.2f}"
+        text += draft.say("peak", pools[peak.key], time=time)
     if still and _is_broad(draft, still[0]):
         text += draft.say("otherwise", pools["otherwise_still"])
     return Part(f"{text}.", (*draft.signs, *still, *peaks), 9)
@@ -47,7 +51,8 @@ def _face_without_signs(draft: TextDraft) -> Part:
         name, items = "none", missing
     else:
         name, items = "unmeasured", draft.missing("unseen_units")
-    return Part(draft.say("face", draft.wording.face[name]) + ".", tuple(items), 9)
+    text = draft.say("face", draft.wording.face[name], where=draft.where)
+    return Part(f"{text}.", tuple(items), 9)
 
 
 def _is_broad(draft: TextDraft, still: Item) -> bool:

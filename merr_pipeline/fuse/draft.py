@@ -17,6 +17,7 @@ from merr_pipeline.fuse.phrases import (
 )
 from merr_pipeline.fuse.reading import Bearing, Reading, read_clues
 from merr_pipeline.fuse.wording import FineText
+from merr_pipeline.schema import Reason
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ class TextDraft:
     def missing(self, *keys: str) -> list[Item]:
         """What is missing of these stages."""
         return [item for item in self.of(Kind.MISSING) if item.key in keys]
+
+    @property
+    def where(self) -> str:
+        """``"In the video"``, or in the picture where the clip is one."""
+        is_picture = any(item.word == Reason.STILL for item in self.missing("voice"))
+        return self.wording.where["picture" if is_picture else "video"]
 
     def say(self, slot: str, pool: Sequence[str], **words: str) -> str:
         """One of the pool's sentences, with its words filled in."""

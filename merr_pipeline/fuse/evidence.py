@@ -14,7 +14,7 @@ from enum import StrEnum
 from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.emotion.rules import Rules, Seen
 from merr_pipeline.fuse.wording import FineText
-from merr_pipeline.schema import Row
+from merr_pipeline.schema import Reason, Row
 from merr_pipeline.stage import is_ok
 
 
@@ -63,6 +63,7 @@ class Item:
 Rows = Mapping[str, Row]
 
 MOST_TURNS = 8  # told of one clip
+COMMON_REST = ", against a rest that is the same for everybody"
 HEARD_ALONE = " (heard by a model, not measured)"
 
 
@@ -89,7 +90,9 @@ def _face_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
     active = rules.active(seen, scale)
     yield from (_action_unit(code, seen, scale, moment, rules.table) for code in active)
     relevant = sorted(code for code in seen if rules.table.units[code].emotion_relevant)
-    if relevant and all(rules.table.units[code].moved_by_speech for code in active):
+    held = [unit["au"] for unit in moment["action_units"] if unit["held"]]
+    only_speech = all(rules.table.units[code].moved_by_speech for code in active)
+    if relevant and only_speech and not (active and held):
         yield _still_face(seen, bool(active), scale, moment["peak_time_s"], relevant)
     if pose := wording.pose_words(moment["head_pose"]):
         yield Item(
@@ -100,8 +103,8 @@ def _face_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item]:
             pose,
             moment["peak_time_s"],
         )
-    if relevant and moment["peak_verdict"]:
-        yield _peak(moment)
+    if relevant and moment["peak_verdict"] and not _is_picture(rows):
+        yield _peak(moment, held)
 
 
 def _action_unit(code: str, seen: Seen, scale: str, moment: Row, table: ActionUnitTable) -> Item:
@@ -110,11 +113,12 @@ def _action_unit(code: str, seen: Seen, scale: str, moment: Row, table: ActionUn
         "intensity_0_5": f"{unit.value:.2f} of 5",
         "probability": f"probability {unit.value:.2f}",
     }.get(scale, f"{unit.value:.2f} on an uncalibrated scale of 0 to 5")
+    against = COMMON_REST if code in _by_rest(moment, "common") else ""
     return Item(
         Kind.ACTION_UNIT,
         "face",
         code,
-        f"{code} {table.units[code].name.lower()}: {amount}{_at(time_s)}",
+        f"{code} {table.units[code].name.lower()}: {amount}{_at(time_s)}{against}",
         time_s=time_s,
         value=unit.value,
         scale=scale,
@@ -143,21 +147,33 @@ def _still_face(
     )
 
 
-def _peak(moment: Row) -> Item:
+def _by_rest(moment: Row, *rests: str) -> list[str]:
+    """The Action Units that are measured against such a rest, or have no value for want of one."""
+    return [unit["au"] for unit in moment["action_units"] or [] if unit["rest"] in rests]
+
+
+def _is_picture(rows: Rows) -> bool:
+    """Whether the clip is a still picture, in which no moment can stand out."""
+    return "voice" in rows and rows["voice"]["reason"] == Reason.STILL
+
+
+def _peak(moment: Row, held: list[str]) -> Item:
+    """How far the moment stands out, and what is kept up beside it."""
     verdict, time_s = moment["peak_verdict"], moment["peak_time_s"]
     if verdict == "weak" and not moment["peaks"]:
         verdict = "held"  # an expression kept up through the shot: no moment is more than another
     text = {
         "clear": "the face is clearly at its most expressive",
         "weak": "the face is somewhat more expressive than before and after",
-        "held": "the expression is held; no moment stands out",
+        "held": f"the expression is held ({', '.join(held)}); no moment stands out",
     }.get(verdict, "no moment stands out in the face")
     timed = verdict in {"clear", "weak"}
+    beside = f"; held through most of the shot: {', '.join(held)}" if held and timed else ""
     return Item(
         Kind.PEAK,
         "face",
         verdict,
-        f"{text}{_at(time_s) if timed else ''}",
+        f"{text}{_at(time_s) if timed else ''}{beside}",
         time_s=time_s if timed else None,
         value=moment["peak_score"],
     )
@@ -307,14 +323,17 @@ def _missing_items(rows: Rows, rules: Rules, wording: FineText) -> Iterator[Item
         for caution in rows["tone"]["cautions"] or []:
             yield Item(Kind.MISSING, "missing", "caution", f"about the voice: {caution}", caution)
     if is_ok(rows, "face") and is_ok(rows, "moment"):
-        seen = rules.seen(rows["moment"])
+        moment = rows["moment"]
+        seen = rules.seen(moment)
         relevant = [code for code, unit in rules.table.units.items() if unit.emotion_relevant]
         if unseen := [code for code in relevant if code not in seen]:
             tool = rows["face"]["face_tool"]
             codes = ", ".join(unseen)
             text = f"not measured by the face tool {tool} here: {codes}"
+            if restless := [code for code in _by_rest(moment, "raised", "short") if code in unseen]:
+                text += f"; for want of a face at rest: {', '.join(restless)}"
             yield Item(Kind.MISSING, "missing", "unseen_units", text, codes)
-        if seen and not rules.decision.faces_camera(rows["moment"]["head_pose"]):
+        if seen and not rules.decision.faces_camera(moment["head_pose"]):
             text = "no sure facial values: the head is turned or tilted too far"
             yield Item(Kind.MISSING, "missing", "turned_face", text)
 

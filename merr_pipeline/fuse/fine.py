@@ -32,7 +32,7 @@ class FineStage(Stage):
         """All five templates, and the length."""
         return Identity(
             stage=self.name,
-            version=5,
+            version=6,
             tool=SOURCE,
             template=digest(self._grounds.sha256s),
             settings={"max_words": self._max_words},

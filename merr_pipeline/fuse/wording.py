@@ -119,6 +119,7 @@ class FineText(_Entry):
     pose: PoseWords
     scene_facts: tuple[str, ...]
     missing: Missing
+    where: dict[str, str]
     face: dict[str, Pool]
     pose_sentence: Pool
     scene: PictureWords
@@ -171,9 +172,16 @@ def load_fine_text(templates: Path | None = None) -> FineText:
 def _check_pools(data: dict[str, Any]) -> None:
     """The pools that are chosen by name must all be there: those of the shipped file."""
     shipped = load_template(TEMPLATE).data
-    for path in (("face",), ("reading",), ("conclusion", "manifest"), ("conclusion", "au_rules")):
+    for path in (
+        (),
+        ("where",),
+        ("face",),
+        ("reading",),
+        ("conclusion", "manifest"),
+        ("conclusion", "au_rules"),
+    ):
         has, wanted = data, shipped
         for name in path:
             has, wanted = has[name], wanted[name]
         if lacking := sorted(set(wanted) - set(has)):
-            raise ValueError(f"{'.'.join(path)} has no {', '.join(lacking)}")
+            raise ValueError(f"{'.'.join(path) or 'it'} has no {', '.join(lacking)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from merr_pipeline.schema import Row
 def summaries(
     series: Series,
     peak: int,
+    held: Collection[str],
     table: ActionUnitTable,
     rules: CourseRules,
     smoothing_s: float,
@@ -23,8 +25,8 @@ def summaries(
 ) -> list[Row]:
     """One row per Action Unit of the track, for ``moment.action_units``; null where not seen.
 
-    ``peak`` is a position in the series. What rises by less than ``least_rise`` above rest has no
-    onset and no offset.
+    ``peak`` is a position in the series, ``held`` the units of `Moment.sustained`. What rises by
+    less than ``least_rise`` above rest has no onset and no offset.
     """
     rows = []
     for trace in series.traces:
@@ -42,6 +44,8 @@ def summaries(
                 "offset_s": found.offset_s,
                 "duration_s": found.duration_s,
                 "asymmetry_at_peak": None if trace.asymmetry is None else trace.asymmetry[peak],
+                "rest": trace.rest,
+                "held": trace.au in held,
                 "reliability": trace.reliability,
             }
         )

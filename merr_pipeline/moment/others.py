@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from merr_pipeline.schema import Row
 
 
 def describe_others(
-    tracks: Sequence[Row], speaking: Sequence[float | None], main: Row, probe: Row
+    tracks: Sequence[Row], speaking: Sequence[float | None], main: Collection[int], probe: Row
 ) -> list[Row]:
-    """One `schema.OTHER_PERSON` per track that is not the main person's, the largest first."""
+    """One `schema.OTHER_PERSON` per track that is none of ``main`` (numbers), the largest first."""
     rows = [
         _other(track, spoken, probe)
         for track, spoken in zip(tracks, speaking, strict=True)
-        if track["track"] != main["track"]
+        if track["track"] not in main
     ]
     return sorted(rows, key=lambda row: (-(row["face_height"] or 0.0), row["track"]))
 

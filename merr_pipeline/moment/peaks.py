@@ -8,7 +8,7 @@ A peak is a verdict with a strength, never a fact: face programs agree little on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Moment:
 
     main: Peak  # the frame to show, also when its verdict is none
     peaks: tuple[Peak, ...]  # those that are clear or weak, in order of time
-    sustained: tuple[str, ...]  # Action Units held through the track
+    sustained: tuple[str, ...]  # Action Units held through most of the track
     strength: Floats  # (frames,) robust z of the score; NaN where no peak may lie
 
 
@@ -54,8 +54,9 @@ def find_moment(
 ) -> Moment:
     """The peaks of a track, and the one frame that later stages show.
 
-    Without any peak the frame is the best seen one; with an expression held throughout it is the
-    height of that, with the verdict ``weak``. The paper's rule always shows the highest sum.
+    An expression that is held is shown at its height, with the verdict ``weak``, unless something
+    is active at a peak: the maximum may be no more than its absence. Without either, the frame is
+    the best seen one. The paper's rule always shows the highest sum.
 
     Args:
         series: the track, with at least one frame.
@@ -78,15 +79,18 @@ def find_moment(
 
     weights = weights_of(settings.rule, series, active_at, table, rules)
     by_frame = {au: np.full(len(talks), weight) for au, weight in weights.items()}
-    strength = silent = strength_of(by_frame)
+    strength = sure = strength_of(by_frame)
     if settings.rule == "emotion_aus":
         strength = strength_of(while_talking(by_frame, rules.moved_by_speech, talks, table))
-        silent = strength_of(while_talking(by_frame, 0.0, talks, table))
+        sure = strength_of(while_talking(_reliable(by_frame, series), 0.0, talks, table))
     peaks = [
-        Peak(at, float(strength[at]), _verdict(series, at, strength, silent, rules, settings))
+        Peak(at, float(strength[at]), _verdict(series, at, strength, sure, rules, settings))
         for at in spaced_maxima(series.time_s, strength, settings, rules.least_dip)
     ]
-    held = sustained_units(series, usable, weights, scale, active_at, rules.sustained_share)
+    held = sustained_units(series, usable, weights, scale, table, rules)
+    if held and not by_paper:
+        active = active_frames(series, weights, active_at)
+        peaks = [peak for peak in peaks if active[peak.position]]
     if peaks:
         telling = strength
         if asked := {au: weight for au, weight in by_frame.items() if au in signs}:
@@ -142,6 +146,12 @@ def while_talking(
         au: np.where(talks, share, 1.0) * weight if table.units[au].moved_by_speech else weight
         for au, weight in weights.items()
     }
+
+
+def _reliable(weights: Mapping[str, Floats], series: Series) -> dict[str, Floats]:
+    """The weights of the units that the tool sees better than badly."""
+    low = {trace.au for trace in series.traces if trace.reliability == "low"}
+    return {au: weight for au, weight in weights.items() if au not in low}
 
 
 def weighted_sum(series: Series, weights: Mapping[str, Floats]) -> Floats:
@@ -236,17 +246,28 @@ def sustained_units(
     usable: Mask,
     weights: Mapping[str, float],
     scale: str,
-    active_at: float,
-    share: float,
+    table: ActionUnitTable,
+    rules: PeakRules,
 ) -> tuple[str, ...]:
-    """The Action Units that are active, without any baseline, in ``share`` of the usable frames."""
+    """The Action Units that are active, without any baseline, in most of the usable frames.
+
+    How many are most is asked more of what talking moves: a mouth that talks is often open.
+    """
     held = []
     for trace in series.traces:
         level = _level(series, trace.au, scale)[usable] if weights.get(trace.au) else np.empty(0)
         known = level[np.isfinite(level)]
-        if len(known) and float(np.mean(known >= active_at)) >= share:
+        moved = table.units[trace.au].moved_by_speech
+        share = rules.sustained_share_of_speech if moved else rules.sustained_share
+        if len(known) and float(np.mean(known >= table.scales[scale].active_at)) >= share:
             held.append(trace.au)
     return tuple(held)
+
+
+def active_frames(series: Series, units: Container[str], active_at: float) -> Mask:
+    """(frames,) Whether any of these Action Units is active."""
+    active = [trace.value >= active_at for trace in series.traces if trace.au in units]
+    return np.any(active, axis=0) if active else np.zeros(len(series.time_s), dtype=bool)
 
 
 def _level(series: Series, au: str, scale: str) -> Floats:
@@ -264,17 +285,18 @@ def _verdict(
     series: Series,
     position: int,
     strength: Floats,
-    silent: Floats,
+    sure: Floats,
     rules: PeakRules,
     settings: MomentSettings,
 ) -> str:
     """``clear`` or ``weak``, for a maximum that is at least weak.
 
-    Clear is what is strong, also without the units that talking moves (``silent`` is the strength
-    of the others), on a face that is not turned further than face tools were tested.
+    Clear is what is strong, also without the units that talking moves and those of low reliability
+    (``sure`` is the strength of the others), on a face that is not turned further than face tools
+    were tested.
     """
     turned = series.turn_deg[position] > rules.clear_within_deg
-    strong = min(strength[position], silent[position]) >= settings.clear_strength
+    strong = min(strength[position], sure[position]) >= settings.clear_strength
     return "clear" if strong and not turned else "weak"
 
 

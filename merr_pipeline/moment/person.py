@@ -35,6 +35,8 @@ class MainPerson:
     score: float  # 0..1
     sure: float  # 0: the runner-up is as good, 1: there is none
     coverage: float  # share of the frames of its shot in which the person is seen
+    searched: float  # the same of this track alone, in which peaks are looked for
+    tracks: frozenset[int]  # by number: this one and its `continuations`
     speaking: float | None  # as `speaking` measures it
 
 
@@ -80,6 +82,8 @@ def choose_person(
         score=scores[best],
         sure=1.0 - runner_up / scores[best],  # no score is 0: see _score
         coverage=min(1.0, sum(clues[n]["coverage"] for n in same)),
+        searched=clues[best]["coverage"],
+        tracks=frozenset(tracks[n]["track"] for n in same),
         speaking=spoken[best],
     )
 

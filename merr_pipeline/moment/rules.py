@@ -51,6 +51,7 @@ class PeakRules(_Entry):
     least_spread: dict[str, float]  # per AU scale
     least_dip: float = Field(ge=0)
     sustained_share: float = Field(gt=0, le=1)
+    sustained_share_of_speech: float = Field(gt=0, le=1)
     paper_count: int = Field(ge=1)
 
 

@@ -28,6 +28,7 @@ class Trace:
     value: Floats  # (frames,), NaN where not seen
     absolute: Floats | None  # (frames,), without the track's baseline; None where the tool has none
     asymmetry: Floats | None = None  # (frames,), left minus right; None where the tool has none
+    rest: str | None = None  # `face.action_units.Rest`; None where the tool needs none
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _trace(trace: Row) -> Trace:
         value=floats(trace["value"]),
         absolute=None if absolute is None else floats(absolute),
         asymmetry=None if asymmetry is None else floats(asymmetry),
+        rest=trace["rest"],
     )
 
 

@@ -48,15 +48,19 @@ def speaking(track: Row, voice: Row, rules: SpeakingRules) -> float | None:
     )
 
 
-def may_talk(time_s: Floats, voice: Row, margin_s: float) -> Mask:
+def may_talk(time_s: Floats, voice: Row, spoken: float | None, rules: SpeakingRules) -> Mask:
     """(frames,) Whether the mouth may be moving because of speech.
 
-    Without sound, or where the sound may hide a voice, it may be at any time.
+    Without sound, or where the sound may hide a voice, it may be at any time. It is never that of
+    a listener, for which a mouth is taken that follows the sound no better than chance (``spoken``,
+    as `speaking` gives it; None: not known).
     """
     unknown = voice["status"] != Status.OK and voice["reason"] != Reason.NO_SPEECH
     if unknown or voice["speech_uncertain"]:
         return np.ones(len(time_s), dtype=bool)
-    return talking(time_s, voice, margin_s)
+    if spoken is not None and round(spoken, 3) <= rules.chance:
+        return np.zeros(len(time_s), dtype=bool)
+    return talking(time_s, voice, rules.margin_s)
 
 
 def talking(time_s: Floats, voice: Row, margin_s: float) -> Mask:

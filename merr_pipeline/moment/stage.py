@@ -50,7 +50,7 @@ class MomentStage(Stage):
         """Versions shape the pictures and the numbers, settings and templates the choice."""
         return Identity(
             stage=self.name,
-            version=4,
+            version=5,
             tool="opencv",
             tool_version=f"{cv2.__version__}, pyav {av.__version__}, numpy {np.__version__}",
             template=digest([self._rules.sha256, self._units.sha256]),
@@ -86,7 +86,7 @@ class MomentStage(Stage):
             speaking=spoken,
             wanted=self._settings.person,
         )
-        talks = may_talk(person.series.time_s, voice, self._rules.speaking.margin_s)
+        talks = may_talk(person.series.time_s, voice, person.speaking, self._rules.speaking)
         moment = find_moment(
             person.series,
             scale,
@@ -98,7 +98,7 @@ class MomentStage(Stage):
         )
         return {
             **self._person(person),
-            "others": describe_others(tracks, spoken, person.track, probe),
+            "others": describe_others(tracks, spoken, person.tracks, probe),
             **self._peaks(person, moment),
             **self._action_units(person, moment, scale),
             **self._pictures(work, person, moment),
@@ -121,6 +121,7 @@ class MomentStage(Stage):
                 "score": person.score,
                 "speaking": person.speaking,
                 "sure": person.sure,
+                "searched": person.searched,
             },
             "shot": track["shot"],
             "face_coverage": person.coverage,
@@ -154,6 +155,7 @@ class MomentStage(Stage):
             "action_units": summaries(
                 person.series,
                 moment.main.position,
+                moment.sustained,
                 self._units,
                 self._rules.course,
                 self._settings.smoothing_s,

@@ -11,6 +11,7 @@ from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.moment.frames import gates
 from merr_pipeline.moment.peaks import (
     Moment,
+    active_frames,
     local_maxima,
     strength_series,
     weights_of,
@@ -56,6 +57,9 @@ def passed_over(
         series, weights, series.measured, settings.smoothing_s, rules.least_spread[scale]
     )
     closed = gates(series, settings.edge_frames, active_at, rules)
+    if moment.sustained:
+        held = f"nothing active, beside held {', '.join(moment.sustained)}"
+        closed[held] = ~active_frames(series, weights, active_at)
     taken = [peak.position for peak in moment.peaks]
     passed = [
         Passed(at, float(strength[at]), _reason(at, series, moment, closed, settings))
@@ -100,7 +104,7 @@ def why_chosen(moment: Moment, signs: frozenset[str]) -> str:
     main, peaks = moment.main, moment.peaks
     if main.position not in [peak.position for peak in peaks]:
         if moment.sustained:
-            return f"the height of what is held throughout: {', '.join(moment.sustained)}"
+            return f"the height of what is held: {', '.join(moment.sustained)}"
         return "no peak: the frame that shows the face best"
     if len(peaks) == 1:
         return "the only peak"

@@ -47,9 +47,11 @@ class Blendshapes:
         settings: BlendshapesSettings,
         timeout_s: float,
         support: ToolSupport,
+        active_at: float,
         templates: Path | None,
     ) -> None:
-        self._settings, self._timeout_s, self._support = settings, timeout_s, support
+        self._settings, self._timeout_s = settings, timeout_s
+        self._support, self._active_at = support, active_at
         self._geometry, self._table = load_geometry(templates), load_blendshapes(templates)
         self._points = sorted({*self._geometry.points(), *self._table.gaze.points()})
         self._names = sorted({*self._table.coefficients(list(support.aus)), *BLINK})
@@ -144,6 +146,7 @@ class Blendshapes:
                 turned <= settings.max_yaw_deg,
                 turned <= self._table.asymmetry_max_yaw_deg,
                 self._table,
+                self._active_at,
             )
             rows.append(track_row(len(rows), track, looks, self._traces(units)))
             all_rested = all_rested and has_rest
@@ -177,6 +180,7 @@ class Blendshapes:
                 "value": units[code].value,
                 "absolute": units[code].absolute,
                 "asymmetry": units[code].asymmetry,
+                "rest": units[code].rest,
             }
             for code, support in self._support.aus.items()
         ]

@@ -34,10 +34,12 @@ class Facemesh:
         settings: FacemeshSettings,
         timeout_s: float,
         support: ToolSupport,
+        active_at: float,
         templates: Path | None,
     ) -> None:
         self._settings, self._timeout_s = settings, timeout_s
-        self._support, self._geometry = support, load_geometry(templates)
+        self._support, self._active_at = support, active_at
+        self._geometry = load_geometry(templates)
         self._process = ToolProcess(command("facemesh"), environment())
 
     def making(self) -> Making:
@@ -100,7 +102,7 @@ class Facemesh:
         faces: list[MeasuredFace] = []
         for track in build_tracks(sightings, probe["shots"], max_gap_s):
             landmarks = np.array([sighting.landmarks for sighting in track.sightings])
-            face = measure_face(landmarks, self._geometry, settings.max_yaw_deg)
+            face = measure_face(landmarks, self._geometry, settings.max_yaw_deg, self._active_at)
             rows.append(track_row(len(rows), track, _looks(face), self._traces(face)))
             faces.append(face)
         flags = [] if all(face.has_baseline for face in faces) else ["track_without_rest"]
@@ -114,6 +116,7 @@ class Facemesh:
                 "value": face.units[code].value,
                 "absolute": face.units[code].absolute,
                 "asymmetry": face.units[code].asymmetry,
+                "rest": face.units[code].rest,
             }
             for code, support in self._support.aus.items()
         ]

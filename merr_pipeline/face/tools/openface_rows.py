@@ -147,6 +147,7 @@ def _track_row(
             "value": np.where(certain[at], rows.intensities[code][at], np.nan),
             "absolute": None,
             "asymmetry": None,
+            "rest": None,
         }
         for code, unit in support.aus.items()
         if code in rows.intensities

@@ -132,6 +132,7 @@ class Pyfeat:
                 "value": [face[code] for face in faces],
                 "absolute": None,
                 "asymmetry": None,
+                "rest": None,
             }
             for code, support in self._support.aus.items()
         ]
