@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 MANY = ("thing", "quality")  # kinds whose meaning is a tuple: of one word all meanings count
 
@@ -26,24 +26,53 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+(?:[.'-]\w+)*", text.lower().replace("’", "'"))
 
 
-@dataclass(frozen=True)
-class Pattern:
+class Sought(NamedTuple):
+    """A row of words to find."""
+
+    places: tuple[tuple[str, ...], ...]  # alternatives for each
+    words: frozenset[str]  # of all places
+    last: frozenset[str] | None  # None where there is one place, or one of these is a stem
+
+    @classmethod
+    def of(cls, places: tuple[tuple[str, ...], ...]) -> Sought:
+        """With what is looked at first."""
+        words = frozenset(word for place in places for word in place)
+        is_plain = len(places) > 1 and not any(one.endswith("*") for one in places[-1])
+        return cls(places, words, frozenset(places[-1]) if is_plain else None)
+
+
+class Pattern(NamedTuple):
     """A row of words to find, and what finding it means."""
 
-    words: tuple[tuple[str, ...], ...]  # alternatives for each place
+    sought: Sought
     kind: str
     meaning: Any
+
+    @property
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """The alternatives for each place."""
+        return self.sought.places
 
     @classmethod
     def read(cls, text: str, kind: str, meaning: Any) -> Pattern:
         """From the notation of the file, which may leave no place empty here."""
-        return cls(_places(text), kind, meaning)
+        return cls(_read(text), kind, meaning)
 
 
 @lru_cache(1 << 14)  # evidence lists say the same things over and over
-def _places(text: str) -> tuple[tuple[str, ...], ...]:
+def _read(text: str) -> Sought:
     places = (place.split("|") for place in text.lower().split())
-    return tuple(tuple(form for one in place for form in forms(one)) for place in places)
+    return Sought.of(tuple(tuple(form for one in place for form in forms(one)) for place in places))
+
+
+@lru_cache(1 << 10)  # by a text and its cues
+def runs_of(words: tuple[str, ...], shortest: int, longest: int) -> tuple[Sought, ...]:
+    """All rows of so many of the words, as they follow each other."""
+    return tuple(
+        Sought.of(tuple((word,) for word in words[start:end]))
+        for start in range(len(words))
+        for end in range(start + shortest, min(start + longest, len(words)) + 1)
+    )
 
 
 def patterns_of(text: str, kind: str, meaning: Any) -> Iterator[Pattern]:
@@ -117,47 +146,35 @@ class Tag:
         return kind in self.readings
 
 
-_Sought = tuple[Pattern, frozenset[str] | None]
-"""A pattern, and its last words; None where there is one place, or one of them is a stem."""
-
-
-@lru_cache(1 << 14)
-def _exact_last_words(words: tuple[tuple[str, ...], ...]) -> frozenset[str] | None:
-    if len(words) == 1 or any(one.endswith("*") for one in words[-1]):
-        return None
-    return frozenset(words[-1])
-
-
 class PatternIndex:
     """Patterns, to be looked up by the word that they begin with."""
 
     def __init__(self, patterns: Iterable[Pattern], *, across: bool = False) -> None:
         """``across``: a pattern may go on behind a comma, as "a bright, forceful timbre" does."""
         self.across = across
-        self._exact: dict[str, list[_Sought]] = {}
-        self._stems: dict[str, list[_Sought]] = {}  # by the first two letters
+        self._exact: dict[str, list[Pattern]] = {}
+        self._stems: dict[str, list[Pattern]] = {}  # by the first two letters
         self._words: set[str] = set()
         for pattern in patterns:
-            for place in pattern.words:
-                self._words.update(place)
-            sought = (pattern, _exact_last_words(pattern.words))
-            for one in pattern.words[0]:
-                if one.endswith("*"):
-                    self._stems.setdefault(one[:2], []).append(sought)
+            self._words |= pattern.sought.words
+            for one in pattern.sought.places[0]:
+                if one[-1] == "*":
+                    self._stems.setdefault(one[:2], []).append(pattern)
                 else:
-                    self._exact.setdefault(one, []).append(sought)
+                    self._exact.setdefault(one, []).append(pattern)
 
     def beginning_with(self, word: str, sentence: Collection[str]) -> Iterator[Pattern]:
         """The patterns that may begin with that word in a sentence of these words."""
-        for sought in (self._exact.get(word, ()), self._stems.get(word[:2], ())):
-            for pattern, last in sought:  # most lack their last word, and need no closer look
+        for patterns in (self._exact.get(word, ()), self._stems.get(word[:2], ())):
+            for pattern in patterns:  # most lack their last word, and need no closer look
+                last = pattern.sought.last
                 if last is None or not last.isdisjoint(sentence):
                     yield pattern
 
     def knows(self, word: str) -> bool:
         """Whether the word is in a pattern."""
         return word in self._words or any(
-            is_one_of(word, pattern.words[0]) for pattern, _ in self._stems.get(word[:2], ())
+            is_one_of(word, pattern.words[0]) for pattern in self._stems.get(word[:2], ())
         )
 
 

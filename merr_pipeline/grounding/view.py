@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from merr_pipeline.emotion.facs import ActionUnitTable
 from merr_pipeline.grounding.entries import Needs, VoiceNames
-from merr_pipeline.grounding.tagging import Pattern, words_of
+from merr_pipeline.grounding.tagging import Pattern, runs_of, words_of
 from merr_pipeline.schema import Row
 
 _CODE = re.compile(r"^(AU\d\d) ")
@@ -239,6 +239,5 @@ def _read_scene(row: Row, view: EvidenceView) -> None:
 
 def _runs(words: Sequence[str], row: Row) -> Iterator[Pattern]:
     """Long enough to be the description's own words and none that stand there by chance."""
-    for start in range(len(words)):
-        for end in range(start + _SHORTEST_RUN, min(start + _LONGEST_RUN, len(words)) + 1):
-            yield Pattern(tuple((word,) for word in words[start:end]), "fact", (row["id"],))
+    for run in runs_of(tuple(words), _SHORTEST_RUN, _LONGEST_RUN):
+        yield Pattern(run, "fact", (row["id"],))
