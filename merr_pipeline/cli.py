@@ -519,6 +519,9 @@ def guarded(run: Callable[[], object]) -> int:
         code = EXIT_INTERRUPTED
     except Terminated:
         code = EXIT_TERMINATED
+    except SystemExit as error:  # not ours: rich ends so when nobody reads what it prints
+        errors.print(f"merr: stopped by exit({error.code}), perhaps of a closed pipe", style="red")
+        code = EXIT_COULD_NOT_RUN
     except Exception as error:
         code = EXIT_COULD_NOT_RUN
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):

@@ -303,7 +303,7 @@ class Pipeline:
             if stage.name not in self._warm:
                 stage.setup()
                 self._warm.add(stage.name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return [not_ok_row(fault(error)) for _ in works]
         rows: list[Row] = []
         for start in range(0, len(works), stage.at_once):
@@ -316,7 +316,7 @@ class Pipeline:
                 rows = stage.annotate(works)
             if len(rows) != len(works):
                 raise ValueError(f"stage {stage.name} gave {len(rows)} rows for {len(works)} clips")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # some libraries end the process for a bad file
             rows = [not_ok_row(fault(error)) for _ in works]
         return rows
 

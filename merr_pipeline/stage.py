@@ -181,11 +181,11 @@ def one(annotate_one: Callable[[Work], Row], work: Work) -> Row:
         return ok_row(annotate_one(work))
     except NotOk as ended:
         return not_ok_row(ended)
-    except Exception as error:  # a fault of ours must cost one clip, not the run
+    except (Exception, SystemExit) as error:  # a fault must cost one clip, not the run
         return not_ok_row(fault(error))
 
 
-def fault(error: Exception) -> NotOk:
+def fault(error: Exception | SystemExit) -> NotOk:
     """What an exception that no stage expects makes of a clip: memory that ran out, or our fault.
 
     NumPy, Arrow and PyAV say ``MemoryError``; OpenCV and CUDA have one error for all.

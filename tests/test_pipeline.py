@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from toy_stages import Joined, Length, Words, toy_opener, toy_pipeline
 
+from merr_pipeline.cli import guarded
 from merr_pipeline.clips.manifest import read_inputs
 from merr_pipeline.engine.local import LocalEngine
 from merr_pipeline.pipeline import build_stages
@@ -122,6 +123,25 @@ def test_a_fault_of_ours_costs_one_clip_and_says_where_it_is(tmp_path, clips):
     assert row["detail"].startswith("ZeroDivisionError: a fault of ours at ")
     assert reasons(pipeline, good) == dict.fromkeys(ALL)
     assert rows_of(pipeline, bad)["fine"]["status"] == "ok"  # the later stages still ran
+
+
+def test_a_stage_that_would_end_the_process_costs_one_clip(tmp_path, clips):
+    bad, good = clips("exit", "good")
+
+    _, pipeline = run(tmp_path / "out", [bad, good])
+
+    row = rows_of(pipeline, bad)["probe"]
+    assert (row["status"], row["reason"]) == ("failed", "stage_error")
+    assert row["detail"].startswith("SystemExit: 0 at ")
+    assert reasons(pipeline, good) == dict.fromkeys(ALL)
+
+
+def test_an_exit_that_is_not_ours_is_no_success(capsys):
+    def leave():
+        raise SystemExit(0)
+
+    assert guarded(leave) == 2
+    assert "stopped by exit(0)" in capsys.readouterr().err
 
 
 def test_a_failure_that_passes_with_time_is_tried_again_by_itself(tmp_path, clips):
