@@ -205,6 +205,7 @@ class TestEveryClipOnce:
         assert rejected["clip_0001"] == {
             "clip_id": "clip_0001",
             "media_path": "media/clip_0001.mp4",
+            "other_paths": [],
             "stage": "probe",
             "reason": "decode_error",
             "detail": "3 of 90 frames",

@@ -11,6 +11,8 @@ from builds import merr, rows
 from made_clips import at_rate, write_clip
 from test_faces_hard import SAMPLES, frames_of, json
 
+pytestmark = pytest.mark.long  # two whole builds
+
 FRAMES = 75
 HELD_PERCENT = (40, 60, 70, 80, 100)
 

@@ -112,7 +112,7 @@ def test_each_template_has_its_hash_and_says_whose_it_is(own):
     for name, one in used.items():
         path = (own if one.is_own else SHIPPED) / name
         assert one.template.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert used["tone_words.yaml"].version == "1"
+    assert used["tone_words.yaml"].version == "2"
     assert used["questions.yaml"].version == ""
     assert used["questions.yaml"].read_by == ("dataset",)
 
