@@ -243,6 +243,14 @@ class TestRows:
 
         only(problems(out), "answer over 200 words")
 
+    def test_a_caption_may_quote_all_that_is_said(self, out):
+        def lengthen(rows):
+            rows[0]["messages"][1]["content"] = "word " * 201
+
+        rewrite(out, COARSE, lengthen)
+
+        assert not [line for line in problems(out) if "words" in line]
+
     def test_a_question_without_an_answer(self, out):
         rewrite(out, FINE, lambda rows: rows[0]["messages"].pop())
 

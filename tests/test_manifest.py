@@ -58,6 +58,22 @@ def test_a_loop_of_links_is_entered_once(tmp_path):
     assert find_media(tmp_path) == ["in/a.mp4"]
 
 
+def test_files_that_nothing_reads_are_counted_in_a_note(tmp_path):
+    put(tmp_path, "a.mp4", "a.srt", "b.heic", "c.heic", "in/bare", "notes.txt")
+
+    assert read_inputs(tmp_path).notes == (
+        "3 files of other kinds were not looked at: no suffix 1, .heic 2",
+    )
+
+
+def test_the_output_of_a_build_inside_the_folder_is_no_input(tmp_path):
+    put(tmp_path, "a.mp4", "out/explain/a.png", "runs/b.mp4")
+    for name in ("annotations", "cache", "runs", "dataset"):
+        (tmp_path / "out" / name).mkdir()
+
+    assert ids(read_inputs(tmp_path)) == ["a", "runs/b"]
+
+
 def test_an_empty_folder_names_the_suffixes_it_looked_for(tmp_path):
     with pytest.raises(ManifestError, match=r"no clips.*\.mp4"):
         read_inputs(tmp_path)

@@ -11,11 +11,11 @@ as a whole is a `ManifestError`, and nothing runs.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from merr_pipeline.clips.hashes import HashMemory
 from merr_pipeline.clips.opening import FACTS, open_row, plain, refuse
@@ -24,8 +24,13 @@ from merr_pipeline.schema import Clip, ClipId, Reason, Refusal
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"}
-    | {".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"}
+    | {".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".vob", ".mxf", ".f4v"}
 )
+BESIDE_SUFFIXES = frozenset(  # subtitles, tables, and what people write of them
+    {".srt", ".vtt", ".ass", ".ssa", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet"}
+    | {".yaml", ".yml", ".md", ".html", ".xlsx", ".pdf"}
+)
+OUTPUT_FOLDERS = frozenset({"annotations", "cache", "runs"})  # of a build
 STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -61,7 +66,7 @@ def read_inputs(
     """
     _check_root(root)
     root = Path(os.path.abspath(root))  # noqa: PTH100 - also resolves '..', unlike absolute()
-    media, closed = look_through(root)
+    media, closed, others = look_through(root)
     refusals = [] if manifest else closed  # of a table, only what it lists counts
     if manifest:
         listing = read_rows(manifest, columns or Columns())
@@ -69,7 +74,7 @@ def read_inputs(
         notes = _notes_on_table(listing, rows, media, closed)
     else:
         rows = [{"clip_id": name, "path": path} for path, name in name_clips(media).items()]
-        notes = _notes_on_folder(root)
+        notes = [*_notes_on_folder(root), *_notes_on_others(others)]
     if not rows and not refusals:
         raise ManifestError(
             f"no clips in {manifest or root}. Known suffixes, in any case: "
@@ -125,14 +130,32 @@ def _notes_on_folder(root: Path) -> list[str]:
     return [f"{name} lies in the folder and is not used; say --manifest" for name in tables]
 
 
+def _notes_on_others(others: Counter[str]) -> list[str]:
+    if not others:
+        return []
+    listed = ", ".join(
+        f"{suffix or 'no suffix'} {count}" for suffix, count in sorted(others.items())
+    )
+    return [f"{others.total()} files of other kinds were not looked at: {listed}"]
+
+
 def find_media(root: Path) -> list[str]:
     """Media files under ``root`` as sorted relative paths; linked folders are entered once."""
-    return look_through(root)[0]
+    return look_through(root).media
 
 
-def look_through(root: Path) -> tuple[list[str], list[Refusal]]:
-    """As `find_media`, and the folders that cannot be read: nobody knows what is in them."""
+class LookedThrough(NamedTuple):
+    """What lies under a folder."""
+
+    media: list[str]  # relative paths, sorted
+    closed: list[Refusal]  # folders that cannot be read: nobody knows what is in them
+    others: Counter[str]  # suffix -> files that are neither media nor beside them
+
+
+def look_through(root: Path) -> LookedThrough:
+    """Find the media files; output folders of builds, which hold pictures of ours, are left out."""
     found: list[str] = []
+    others: Counter[str] = Counter()
     entered: set[str] = set()
     closed: list[OSError] = []
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=closed.append):
@@ -141,12 +164,19 @@ def look_through(root: Path) -> tuple[list[str], list[Refusal]]:
             subfolders.clear()
             continue
         entered.add(real)
+        if set(subfolders) >= OUTPUT_FOLDERS:
+            subfolders.clear()
+            continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in files:
             suffix = PurePosixPath(name).suffix.lower()
-            if suffix in VIDEO_SUFFIXES | STILL_SUFFIXES and not name.startswith("."):
+            if name.startswith(".") or suffix in BESIDE_SUFFIXES:
+                continue
+            if suffix in VIDEO_SUFFIXES | STILL_SUFFIXES:
                 found.append(Path(folder, name).relative_to(root).as_posix())
-    return sorted(found), [_closed_folder(root, error) for error in closed]
+            else:
+                others[suffix] += 1
+    return LookedThrough(sorted(found), [_closed_folder(root, error) for error in closed], others)
 
 
 def _closed_folder(root: Path, error: OSError) -> Refusal:

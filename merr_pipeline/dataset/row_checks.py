@@ -222,6 +222,16 @@ def _check_picture(name: str, row: Row, column: str) -> Iterator[Problem]:
         yield Problem(name, row["clip_id"], what, REMAKE)
 
 
+def _is_cut_by_the_trainer(record: Row, clip: Row | None) -> bool:
+    """Whether a fine text of ours is too long.
+
+    A caption quotes all that is said, and an imported text is somebody else's.
+    """
+    if record["granularity"] != "fine" or (clip and clip["text_source"] == IMPORTED):
+        return False
+    return len(record["messages"][-1]["content"].split()) > TRAINER_WORDS
+
+
 def _faults_of_record(record: Row, parts: _Parts, clip: Row | None) -> Iterator[str]:
     if record["granularity"] != parts.subset:
         yield f"is {record['granularity']}"
@@ -239,5 +249,5 @@ def _faults_of_record(record: Row, parts: _Parts, clip: Row | None) -> Iterator[
         question, answer = (message["content"] for message in record["messages"])
         if not question or not answer:
             yield "has an empty question or answer"
-        elif len(answer.split()) > TRAINER_WORDS and not (clip and clip["text_source"] == IMPORTED):
+        elif _is_cut_by_the_trainer(record, clip):
             yield f"has an answer over {TRAINER_WORDS} words, which the reference trainer cuts"
