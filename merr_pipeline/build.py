@@ -55,6 +55,7 @@ from merr_pipeline.summary import (
     left_out_of,
     unfinished_of,
     uses_of,
+    waiting_of,
 )
 from merr_pipeline.takedown.record import read_record, without_taken_down
 from merr_pipeline.templates import check_folder
@@ -203,6 +204,7 @@ def look_at(request: Request) -> View:
         reasons=count_reasons(settled, inputs.refusals),
         failures=failures_of(settled, inputs.refusals),
         left_out=left_out_of(settled, _rejected(pipeline, settled, settings.dataset, policy)),
+        waiting=waiting_of(planned),
     )
 
 

@@ -114,6 +114,9 @@ def status(
     preset: Preset = "",
     profile: Profile = "embedded",
     overrides: Overrides = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Name every clip, those to be worked on too.")
+    ] = False,
 ) -> None:
     """Say what a build with these arguments would have to do; changes nothing."""
     from merr_pipeline.build import look_at
@@ -121,7 +124,7 @@ def status(
 
     chosen = tuple(overrides or ())
     view = look_at(Request(clips, out, manifest, mapping, preset, profile, chosen))
-    print_state(view, console)
+    print_state(view, console, every=every)
 
 
 @app.command()

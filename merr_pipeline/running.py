@@ -140,14 +140,19 @@ def cost_of(use: ModelUse) -> str:
 
 
 def _print_clips(
-    what: str, lines: list[str], console: Console, rest: str = "", style: str = "red"
+    what: str,
+    lines: list[str],
+    console: Console,
+    rest: str = "",
+    style: str = "red",
+    most: int | None = MOST_PRINTED,
 ) -> None:
-    for line in lines[:MOST_PRINTED]:
+    for line in lines[:most]:
         console.print(
             f"{what}: {_on_one_line(line)}", style=style, highlight=False, markup=False, emoji=False
         )
-    if len(lines) > MOST_PRINTED:
-        console.print(f"… and {len(lines) - MOST_PRINTED} more{rest}", markup=False)
+    if more := len(lines[most:] if most is not None else ()):
+        console.print(f"… and {more} more{rest}", markup=False)
 
 
 def _on_one_line(text: str) -> str:
@@ -155,12 +160,15 @@ def _on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def print_state(view: View, console: Console) -> None:
-    """What is done, pending and failed, as the store has it now."""
+def print_state(view: View, console: Console, *, every: bool = False) -> None:
+    """What is done, pending and failed, as the store has it now; ``every`` clip, or some."""
+    most, rest = (None if every else MOST_PRINTED), " (--all names them)"
     _print_stages(view.stages, {}, console, view.pending)
     _print_reasons(view.reasons, console)
-    _print_clips("failed", view.failures, console)
-    _print_clips("left out", view.left_out, console, style="yellow")
+    _print_clips("failed", view.failures, console, rest, most=most)
+    _print_clips("left out", view.left_out, console, rest, style="yellow", most=most)
+    if every:
+        _print_clips("pending", view.waiting, console, style="default", most=None)
     console.print(
         f"{view.inputs} inputs, {view.clips} clips, {view.pending_clips} pending", highlight=False
     )

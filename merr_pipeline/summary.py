@@ -82,6 +82,7 @@ class View:
     reasons: dict[str, int]  # as in `Summary`, and so the next two
     failures: list[str]
     left_out: list[str]
+    waiting: list[str]  # "clip: stage, stage", one for each with something to do
 
 
 def uses_of(accounts: Iterable[Account]) -> list[ModelUse]:
@@ -157,6 +158,13 @@ def unfinished_of(states: Iterable[State], unsteady: Mapping[str, str]) -> list[
         f"{state.clip.clip_id}: {unsteady.get(state.clip.clip_id, 'the run was cut short')}"
         for state in states
         if state.pending
+    ]
+
+
+def waiting_of(planned: Iterable[State]) -> list[str]:
+    """One line for each clip that a build would work on, with the stages to come."""
+    return [
+        f"{state.clip.clip_id}: {', '.join(state.pending)}" for state in planned if state.pending
     ]
 
 

@@ -251,6 +251,24 @@ def test_status_tells_the_same_afterwards(built):
             assert line in done.stdout.splitlines()
 
 
+def test_status_names_every_input_that_failed_or_was_left_out(built):
+    done = merr("status", built.clips, "--out", built.out, "--all")
+
+    told = [
+        line for line in done.stdout.splitlines() if line.startswith(("failed: ", "left out: "))
+    ]
+    assert len(told) == len(built.summary["failures"]) + len(built.summary["left_out"])
+    assert "(--all names them)" not in done.stdout
+
+
+def test_status_names_what_is_to_be_done(built, tmp_path):
+    done = merr("status", built.clips, "--out", tmp_path, "--all")
+
+    pending = [line for line in done.stdout.splitlines() if line.startswith("pending: good_")]
+    assert len(pending) == 3
+    assert pending[0].startswith("pending: good_1: probe, voice")
+
+
 def test_a_second_build_has_nothing_to_do_and_says_the_same(built):
     before = keys(built.out)
 
