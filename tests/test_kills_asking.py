@@ -28,9 +28,10 @@ pytestmark = pytest.mark.long
 KILLS, AT_ONCE = 20, 64
 MOST = 57  # calls at the server when a kill comes; the others are between an answer and a question
 MORE, HELD = 16, 12  # calls beyond the first 64 until the kill is due; and until it comes, at most
-CLIPS = KILLS * (MORE + HELD) + 2 * AT_ONCE  # so that the last kill has 64 in flight too
+CLIPS = KILLS * (MORE + HELD) + 4 * AT_ONCE  # so that the last kill has 64 in flight too
 WAIT_S = 120.0  # for a build to ask, on a busy machine
 LATEST_S = 0.1  # from when a kill is due
+HELD_S = 60.0  # until then a busy machine asks so many; their answers would let it ask on
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def kill(forker: subprocess.Popen[str], clips: Path, out: Path, dice: Random) ->
     due, later_s = AT_ONCE + dice.randrange(MORE), dice.uniform(0, LATEST_S)
 
     def said_late(asked: Asked) -> Step:
-        answered_s = 5.0 if asked.number >= due + HELD else dice.uniform(0.5, 1.0)
+        answered_s = HELD_S if asked.number >= due + HELD else dice.uniform(0.5, 1.0)
         return slow(reasoned(asked), answered_s)
 
     with ModelServer(said_late) as server:
