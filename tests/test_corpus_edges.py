@@ -165,6 +165,7 @@ def test_who_speaks_is_in_the_row_key_only_where_edges_differ_by_it(tmp_path):
     assert ToneStage(own).facts(clip) == {"speaker": "s1"}
 
 
+@pytest.mark.long
 def test_a_small_build_is_told_that_its_voices_are_too_few(samples_build, tmp_path):
     told = merr("tone-words", samples_build, "--to", tmp_path / "own", code=2)
 

@@ -45,6 +45,7 @@ def test_a_dataset_and_itself_do_not_differ(before):
     assert "changed: nothing" in merr("diff", before, before / "dataset")
 
 
+@pytest.mark.long
 def test_a_changed_setting_changes_texts_and_is_named(before, clips, tmp_path):
     after = built_again(before, clips, tmp_path / "out", "fine.max_words=30")
     found = compare(before, after)
@@ -56,6 +57,7 @@ def test_a_changed_setting_changes_texts_and_is_named(before, clips, tmp_path):
         assert len(str(change.new).split()) <= 30 < len(str(change.old).split())
 
 
+@pytest.mark.long
 def test_a_changed_word_beside_a_clip_is_its_input(before, clips, tmp_path):
     other = tmp_path / "clips"
     shutil.copytree(clips, other)
@@ -72,6 +74,7 @@ def test_a_changed_word_beside_a_clip_is_its_input(before, clips, tmp_path):
     assert "smile: transcript (its input)" in said
 
 
+@pytest.mark.long
 def test_clips_that_came_and_went_are_named(before, clips, tmp_path):
     other = tmp_path / "clips"
     shutil.copytree(clips, other)

@@ -38,6 +38,7 @@ def run_flow(home: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.long
 def test_the_flow_leaves_the_bytes_of_merr_build_and_clean_output(
     prefect_home, samples_build, tmp_path
 ):

@@ -75,6 +75,7 @@ def built(tmp_path_factory) -> dict[str, dict[str, dict]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("space", SPACES)
 class TestEverySpaceInABuild:
     def test_takes_the_manifests_labels_in_its_own_words(self, built, space):

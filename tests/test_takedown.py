@@ -209,6 +209,7 @@ def test_a_name_that_is_not_there_is_told_and_nothing_is_removed(out, wanted, sa
     assert not (out / RECORD).exists()
 
 
+@pytest.mark.long
 def test_the_command_tells_what_is_gone_and_refuses_a_folder_without_a_build(out, tmp_path):
     said = merr("takedown", out, "--clip-id", "smile", "--source-id", "bea-film")
     assert "3 clips: " in said
