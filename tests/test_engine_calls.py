@@ -140,6 +140,7 @@ def test_a_budget_ends_cleanly_and_the_next_build_pays_for_the_rest_alone(tmp_pa
     assert all(isinstance(row["transcript"], int) for row in rows(clips).values())
 
 
+@pytest.mark.long
 def test_a_server_that_fails_costs_its_clips_a_reason_and_passes_with_time(tmp_path):
     clips = clips_in(tmp_path, 4)
     with ModelServer([status(500)]) as server:

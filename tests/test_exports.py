@@ -247,6 +247,7 @@ class TestChatFormats:
 
 
 class TestCommand:
+    @pytest.mark.long
     def test_it_prints_what_it_wrote(self, out, tmp_path):
         told = merr(
             *("export", "trl", out, "--to", tmp_path / "to", "--no-images"),
@@ -255,6 +256,7 @@ class TestCommand:
 
         assert told == f"{tmp_path}/to/fine/train.parquet: 5\n"
 
+    @pytest.mark.long
     def test_an_error_is_exit_code_two_with_what_to_do(self, out, tmp_path):
         told = merr("export", "ms-swift", out, "--to", tmp_path / "to", code=2)
 

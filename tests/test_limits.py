@@ -136,6 +136,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000)))
 
 
+@pytest.mark.long
 def test_no_damage_is_a_fault_of_ours_or_costs_a_worker(entries):
     reasons = {
         (clip, stage): entry.reason

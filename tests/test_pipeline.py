@@ -165,6 +165,7 @@ def test_other_failures_wait_for_retry(tmp_path, clips):
     assert run(tmp_path / "out", [bad], retry=True)[0] == {"raise": ["transcript", "fine"]}
 
 
+@pytest.mark.long
 def test_workers_leave_the_rows_that_one_process_leaves(tmp_path, clips):
     several = clips("a", "bb", "ccc", "empty", "raise")
     _, alone = run(tmp_path / "alone", several)

@@ -95,6 +95,7 @@ def test_without_the_clips_nothing_is_drawn(tmp_path):
     assert heard({**row, "media_path": None}, tmp_path) is None
 
 
+@pytest.mark.long
 def test_a_build_shows_the_sound_of_its_clips(samples_build, tmp_path):
     merr("report", samples_build, "--to", tmp_path / "page.html")
 

@@ -94,6 +94,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
 def test_a_killed_worker_takes_the_run_along(tmp_path):
     inner = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
