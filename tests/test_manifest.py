@@ -74,6 +74,14 @@ def test_the_output_of_a_build_inside_the_folder_is_no_input(tmp_path):
     assert ids(read_inputs(tmp_path)) == ["a", "runs/b"]
 
 
+def test_clips_beside_the_output_of_a_build_are_inputs_again(tmp_path):
+    put(tmp_path, "a.mp4", "in/b.mp4", "explain/a.png")
+    for name in ("annotations", "cache", "runs", "dataset"):
+        (tmp_path / name).mkdir()
+
+    assert ids(read_inputs(tmp_path)) == ["a", "in/b"]
+
+
 def test_an_empty_folder_names_the_suffixes_it_looked_for(tmp_path):
     with pytest.raises(ManifestError, match=r"no clips.*\.mp4"):
         read_inputs(tmp_path)

@@ -30,7 +30,8 @@ BESIDE_SUFFIXES = frozenset(  # subtitles, tables, and what people write of them
     {".srt", ".vtt", ".ass", ".ssa", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet"}
     | {".yaml", ".yml", ".md", ".html", ".xlsx", ".pdf"}
 )
-OUTPUT_FOLDERS = frozenset({"annotations", "cache", "runs"})  # of a build
+OUTPUT_FOLDERS = frozenset({"annotations", "cache", "runs"})  # every build leaves these
+WRITTEN_FOLDERS = OUTPUT_FOLDERS | {"dataset", "explain"}
 STILL_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -164,9 +165,11 @@ def look_through(root: Path) -> LookedThrough:
             subfolders.clear()
             continue
         entered.add(real)
-        if set(subfolders) >= OUTPUT_FOLDERS:
-            subfolders.clear()
-            continue
+        if set(subfolders) >= OUTPUT_FOLDERS:  # ours; at the root clips lie beside it
+            if Path(folder) != root:
+                subfolders.clear()
+                continue
+            subfolders[:] = [name for name in subfolders if name not in WRITTEN_FOLDERS]
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in files:
             suffix = PurePosixPath(name).suffix.lower()
