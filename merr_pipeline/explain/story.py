@@ -46,7 +46,6 @@ class Story:
     clip: Clip
     rows: dict[str, Row]
     series: Series | None  # of the main person; None where no face was chosen
-    talks: Mask | None  # where speech may move the mouth
     found: Sequence[Found]
     rule: str = RULES[0]  # by which the record was made
     closed: Mapping[str, Mask] = field(default_factory=dict)  # where no peak of ours may lie
@@ -63,11 +62,6 @@ class Story:
         number = self.rows["moment"]["main_person"]["track"]
         track: Row = next(t for t in self.rows["face"]["tracks"] if t["track"] == number)
         return track
-
-    def times_s(self, positions: Sequence[int]) -> Floats:
-        """When frames of the track are."""
-        assert self.series is not None
-        return self.series.time_s[list(positions)]
 
 
 def read_story(out: Path, clip_id: str) -> Story:
@@ -102,7 +96,7 @@ def _find(clip_id: str, clips: Sequence[Clip]) -> Clip:
 
 def _story(clip: Clip, rows: dict[str, Row], settings: Settings) -> Story:
     if not is_ok(rows, "moment"):
-        return Story(clip, rows, None, None, ())
+        return Story(clip, rows, None, ())
     main = rows["moment"]["main_person"]
     track = next(track for track in rows["face"]["tracks"] if track["track"] == main["track"])
     series, rules = series_of(track), load_moment_rules(settings.templates)
@@ -120,7 +114,6 @@ def _story(clip: Clip, rows: dict[str, Row], settings: Settings) -> Story:
         clip,
         rows,
         series,
-        talks,
         found,
         rule=settings.moment.rule,
         closed=gates(
